@@ -1,0 +1,194 @@
+"""Every refusal, on one page: what a caller may be told, each with a stable code. Imported by all, imports nothing of ours.
+
+A refusal may depend on the request, the template, the policies and the ledger, never on rows. `edge` alone turns
+a `kind` into an HTTP status; any exception that is not a `CleanRoomError` is a bug of ours and becomes an opaque 500.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Kind(StrEnum):
+    """What sort of refusal it is; `edge` gives each an HTTP status."""
+
+    INVALID = "invalid"  # the request itself: 400
+    FORBIDDEN = "forbidden"  # known to the room, not allowed: 403
+    NOT_FOUND = "not_found"  # unknown, or not for this party to know: 404
+    CONFLICT = "conflict"  # not in this state: 409
+    REFUSED = "refused"  # a template that has no private meaning: 422
+    BUDGET = "budget"  # the price does not fit: 402
+    BUSY = "busy"  # try again: 429
+
+
+class CleanRoomError(Exception):
+    """An expected refusal.
+
+    Attributes:
+        code: stable, lower case with underscores; what programs branch on.
+        kind: gives the HTTP status.
+        details: further public facts, JSON-able; never a row's value.
+    """
+
+    code = "clean_room_error"
+    kind = Kind.INVALID
+
+    def __init__(self, sentence: str, **details: object) -> None:
+        super().__init__(sentence)
+        self.details = details
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+class InvalidRequestError(CleanRoomError):
+    """The request is not JSON, or an argument is missing, unknown, of a wrong type or out of range."""
+
+    code = "invalid_request"
+
+
+class UnknownProcedureError(CleanRoomError):
+    """There is no procedure of that name for that side."""
+
+    code = "unknown_procedure"
+    kind = Kind.NOT_FOUND
+
+
+class CleanRoomNotFoundError(CleanRoomError):
+    """The room does not exist, or is none of this party's business: the two are not told apart (B-73)."""
+
+    code = "clean_room_not_found"
+    kind = Kind.NOT_FOUND
+
+    def __init__(self, cleanroom_name: str) -> None:
+        super().__init__(f"there is no clean room {cleanroom_name!r} for this party")
+
+
+class RunNotFoundError(CleanRoomError):
+    """The run does not exist, or is another party's."""
+
+    code = "run_not_found"
+    kind = Kind.NOT_FOUND
+
+
+class ForbiddenError(CleanRoomError):
+    """The party is known to the room, but this is not its to do."""
+
+    code = "forbidden"
+    kind = Kind.FORBIDDEN
+
+
+class ConflictError(CleanRoomError):
+    """The room, the task or the run is not in the state that this needs."""
+
+    code = "conflict"
+    kind = Kind.CONFLICT
+
+
+# --- tables and templates ---------------------------------------------------------------------------------------------
+
+
+class TableNotLinkedError(CleanRoomError):
+    """Only linked tables can be named (B-37)."""
+
+    code = "table_not_linked"
+    kind = Kind.NOT_FOUND
+
+
+class TableUnreadableError(CleanRoomError):
+    """The table is missing, empty, corrupt or of another schema than when it was linked."""
+
+    code = "table_unreadable"
+    kind = Kind.CONFLICT
+
+
+class TemplateNotFoundError(CleanRoomError):
+    """The room has no template of that name for this party."""
+
+    code = "template_not_found"
+    kind = Kind.NOT_FOUND
+
+
+class TemplateRefusedError(CleanRoomError):
+    """The template, with these arguments, has no private meaning that can be proved.
+
+    Attributes:
+        rule: short stable name of the rule, e.g. `join_without_entity`.
+        cure: the rewrite, or the call, that would work.
+        line: in the rendered text, 1-based; None where no place can be named.
+        column: likewise.
+    """
+
+    code = "template_refused"
+    kind = Kind.REFUSED
+
+    def __init__(
+        self, sentence: str, *, rule: str, cure: str, line: int | None = None, column: int | None = None
+    ) -> None:
+        self.rule, self.cure, self.line, self.column = rule, cure, line, column
+        super().__init__(sentence, rule=rule, cure=cure, line=line, column=column)
+
+
+class MissingBoundsError(TemplateRefusedError):
+    """An aggregate needs a bound that the table's owner has not declared."""
+
+    code = "missing_bounds"
+
+
+class PolicyViolationError(TemplateRefusedError):
+    """A column is used in a way that its owner has not listed (B-33)."""
+
+    code = "policy_violation"
+
+
+# --- budget -----------------------------------------------------------------------------------------------------------
+
+
+class BudgetExhaustedError(CleanRoomError):
+    """The price does not fit in what remains; nothing was charged, read or computed (B-51).
+
+    All amounts are micro-epsilon, and delta in steps of 1e-12.
+    """
+
+    code = "budget_exhausted"
+    kind = Kind.BUDGET
+
+    def __init__(
+        self, *, price_micro_epsilon: int, spent_micro_epsilon: int, limit_micro_epsilon: int, window_ends: str
+    ) -> None:
+        super().__init__(
+            f"the run costs epsilon {price_micro_epsilon / 1e6:g}, and {spent_micro_epsilon / 1e6:g} of "
+            f"{limit_micro_epsilon / 1e6:g} is spent until {window_ends}",
+            price_epsilon=price_micro_epsilon / 1e6,
+            spent_epsilon=spent_micro_epsilon / 1e6,
+            limit_epsilon=limit_micro_epsilon / 1e6,
+            window_ends=window_ends,
+        )
+
+
+class RunConflictError(CleanRoomError):
+    """The run id is already used by a different request."""
+
+    code = "run_id_reused"
+    kind = Kind.CONFLICT
+
+
+class StaleChargeError(CleanRoomError):
+    """Window, settings or task state changed between pricing and charging; nothing was charged. Internal: retried."""
+
+    code = "stale_charge"
+    kind = Kind.BUSY
+
+
+class BusyError(CleanRoomError):
+    """The store would not answer in time; nothing is known to have happened. The same call, same run id, is safe."""
+
+    code = "busy"
+    kind = Kind.BUSY
+
+
+class RunFailedError(CleanRoomError):
+    """The run was charged and could not be finished; one fixed sentence, for the cause may depend on rows."""
+
+    code = "run_failed"
+    kind = Kind.CONFLICT

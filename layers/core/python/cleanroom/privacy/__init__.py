@@ -1,0 +1,1 @@
+"""Pure: sensitivities, mechanisms, partition selection, accounting and error bars."""

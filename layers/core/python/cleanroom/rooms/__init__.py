@@ -1,0 +1,1 @@
+"""Pure: parties, linked tables, settings, policies and the arithmetic of the ledger."""

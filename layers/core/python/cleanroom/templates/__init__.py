@@ -1,0 +1,1 @@
+"""Pure: a template becomes a plan (render, parse, ownership, measurements, bounding, release query)."""

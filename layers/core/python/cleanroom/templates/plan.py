@@ -1,0 +1,173 @@
+"""What a template compiles to: a value that says everything that will be read, computed, noised and released. Pure.
+
+`compile` makes a `Plan`; `execute` runs its exact queries; `add_noise` gets only its `NoisePlan` and the exact tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Literal
+
+from cleanroom.privacy.accounting import Price
+from cleanroom.privacy.noise import Noise
+from cleanroom.rooms.tables import LinkedTable
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableUse:
+    """A linked table under the name that the exact queries give it (`t0`, `t1`, …), with the columns they read."""
+
+    relation: str
+    table: LinkedTable
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasuredColumn:
+    """One integer column of an exact table, and the noise it gets.
+
+    Attributes:
+        name: column name in the exact table and in the noisy table that the release query reads.
+        meaning: for people, e.g. `entities`, `rows`, `sum of dep_delay around 75`.
+        unit: what one integer step is worth, > 0; the noisy table shows noisy integer * unit.
+        is_count: shown as a whole number, rounded after the noise.
+        noise: in integer steps.
+        norm: `l1` or `l2`: the norm in which `sensitivity` bounds one entity's whole contribution.
+        sensitivity: for l1 the bound itself, for l2 its square, in integer steps, rounded up.
+        price: this column's share.
+    """
+
+    name: str
+    meaning: str
+    unit: Fraction
+    is_count: bool
+    noise: Noise
+    norm: Literal["l1", "l2"]
+    sensitivity: int
+    price: Price
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PartitionSelection:
+    """Private group keys: a group appears where the noisy entity count in `column` reaches `tau` (integer steps)."""
+
+    column: str
+    tau: int
+    delta: Fraction
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measurement:
+    """One aggregate query that must get noise.
+
+    Attributes:
+        name: `m0`, `m1`, …: the noisy table's name in the release query.
+        exact_sql: DuckDB SQL over the `TableUse` relations; columns are `keys`, then `columns` (integers, BIGINT,
+            within +-2**62), ordered by the keys. With public keys every combination is a row, also empty ones.
+            It may hold the placeholder `$run_key` (64-bit signed integer parameter): the run's fresh secret key.
+        keys: group key columns, in order; empty: exactly one row.
+        columns: measured integers.
+        partition_selection: None where the keys are public.
+        bounds: contribution bounds and clamps used, for the receipt: name -> text.
+    """
+
+    name: str
+    exact_sql: str
+    keys: tuple[str, ...]
+    columns: tuple[MeasuredColumn, ...]
+    partition_selection: PartitionSelection | None = None
+    bounds: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReleaseColumn:
+    """One column of the release.
+
+    Attributes:
+        name: as the template names it.
+        role: `key` (a group key or a constant), `measured` (one measured column as it is), `derived` (computed from
+            noisy numbers), `exact` (DP off only: released as computed).
+        measurement, column: which measured column, for role `measured`.
+    """
+
+    name: str
+    role: Literal["key", "measured", "derived", "exact"]
+    measurement: str | None = None
+    column: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReleaseQuery:
+    """What stands above the measurements: post-processing of noisy tables, free of charge.
+
+    Attributes:
+        sql: DuckDB SQL over `m0`, `m1`, … giving the visible `columns`, then the hidden `identity` columns. HAVING, ORDER
+            BY and LIMIT are in it.
+        interval_sql: the same without ORDER BY, LIMIT and top-level HAVING, over all replicates: it reads tables `m0`, …
+            that carry one more column `replicate` (BIGINT) and gives `replicate`, then the visible columns, then the
+            identity columns. None where no column is `derived`.
+        columns: the visible ones, in order.
+        identity: hidden columns that name a row of the answer (group keys), so that replicates can be matched to it.
+    """
+
+    sql: str
+    interval_sql: str | None
+    columns: tuple[ReleaseColumn, ...]
+    identity: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PricePart:
+    """One line of a quote: what is paid for, and how much."""
+
+    what: str
+    price: Price
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """A compiled template, ready to be priced, charged, executed and released.
+
+    Attributes:
+        differential: True: every released number is a DP aggregate, a key or computed from those. False: the owner has
+            DP off for this party; then there is one measurement `m0` whose `exact_columns` pass as they are, and whose
+            `columns` are the values of `addnoise` with assumed sensitivity 1.
+        sql: the checked query in canonical text, for the receipt and for people.
+        tables: what the exact queries read.
+        measurements: at least one.
+        exact_columns: DP off only: columns of `m0` released without noise.
+        release: post-processing.
+        parts: the price, line by line; `price` is their sum.
+        notes: public sentences for the release (e.g. that addnoise took sensitivity 1).
+        entity: the protected entity for people, e.g. `tailnum of airline.flights`; empty with DP off.
+        protected_owners: the parties whose tables are protected in this run: their settings price it.
+    """
+
+    differential: bool
+    sql: str
+    tables: tuple[TableUse, ...]
+    measurements: tuple[Measurement, ...]
+    release: ReleaseQuery
+    parts: tuple[PricePart, ...]
+    exact_columns: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    entity: str = ""
+    protected_owners: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.measurements:
+            raise ValueError("a plan measures something")
+        if self.differential and (self.exact_columns or any(c.role == "exact" for c in self.release.columns)):
+            raise ValueError("a differentially private plan releases nothing exact")
+        if not self.differential and len(self.measurements) != 1:
+            raise ValueError("a plan without DP has one measurement")
+
+    @property
+    def price(self) -> Price:
+        """The whole price: micro-epsilon and delta steps, already rounded up part by part."""
+        total = Price(micro_epsilon=0, delta_steps=0)
+        for part in self.parts:
+            total = total + part.price
+        return total

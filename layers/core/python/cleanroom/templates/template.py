@@ -1,0 +1,61 @@
+"""A template and what it is compiled against. Pure values; `compile.py` takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from cleanroom.rooms.settings import PrivacySettings
+from cleanroom.rooms.tables import LinkedTable
+
+Argument = str | int | float | bool | None | tuple["Argument", ...] | Mapping[str, "Argument"]
+"""What a caller may pass for a template variable: JSON values, lists as tuples."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Template:
+    """Approved SQL of a room.
+
+    Attributes:
+        name: lower-case letters, digits, underscores (B-36).
+        text: Jinja SQL.
+        sensitivity: multiplies epsilon (B-35); > 0.
+        dialect: of the SQL, `snowflake` by default (B-30).
+    """
+
+    name: str
+    text: str
+    sensitivity: Fraction = Fraction(1)
+    dialect: str = "snowflake"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CompileContext:
+    """All that compiling may depend on beside template and arguments.
+
+    Attributes:
+        reader: the party that will see the release; its own tables are public to it.
+        settings: the effective settings of the reader.
+        source_tables: the provider's tables named for this run, in order.
+        my_tables: the consumer's tables named for this run, in order.
+    """
+
+    reader: str
+    settings: PrivacySettings
+    source_tables: tuple[LinkedTable, ...] = ()
+    my_tables: tuple[LinkedTable, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RenderedQuery:
+    """The text after Jinja, with the tables it may name.
+
+    Attributes:
+        sql: exactly one statement, in `dialect`.
+        tables: lower-case full name -> table.
+    """
+
+    sql: str
+    dialect: str
+    tables: Mapping[str, LinkedTable] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The order of effects: authorise, compile, price, charge, execute, noise, release."""
