@@ -1,0 +1,1 @@
+"""The embedded stack: AWS's services emulated on this machine, template.yaml deployed into them."""
