@@ -1,0 +1,267 @@
+"""What the use cases need from outside, as Protocols. Adapters implement them; tests pass their twins from memory.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Protocol
+
+from cleanroom.privacy.entropy import Entropy
+from cleanroom.rooms.ledger import (
+    BudgetKey,
+    Charge,
+    LedgerEntry,
+    RunRecord,
+    RunRequest,
+    RunState,
+    SettingsRecord,
+    Spending,
+    TaskState,
+    TaskStatus,
+)
+from cleanroom.rooms.rooms import AddedTemplate, CleanRoom, Consumer, Snapshot
+from cleanroom.rooms.settings import PrivacySettings
+from cleanroom.rooms.tables import Column, LinkedTable, TableVersion
+from cleanroom.templates.plan import Plan
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Clock(Protocol):
+    """The time."""
+
+    def now(self) -> datetime:
+        """Return the time now, aware, in UTC."""
+
+
+class Catalogue(Protocol):
+    """Rooms and what is in them. Every write is conditional where two writers could meet."""
+
+    def create_room(self, room: CleanRoom) -> None:
+        """Store a new room. Raises ConflictError where the name is taken."""
+
+    def put_room(self, room: CleanRoom) -> None:
+        """Overwrite the record of a room that exists."""
+
+    def drop_room(self, name: str) -> None:
+        """Remove the room and all that is in it; the ledger keeps what was spent."""
+
+    def rooms_of(self, party: str) -> tuple[CleanRoom, ...]:
+        """Return the rooms that the party made or was added to, by name."""
+
+    def snapshot(self, name: str) -> Snapshot | None:
+        """Return the room with everything in it, consistently read; None where there is none."""
+
+    def put_consumer(self, room: str, consumer: Consumer) -> None:
+        """Add or overwrite a consumer."""
+
+    def remove_consumer(self, room: str, party: str) -> None:
+        """Remove a consumer; nothing happens where there is none."""
+
+    def put_table(self, room: str, table: LinkedTable) -> None:
+        """Add or overwrite a linked table."""
+
+    def remove_table(self, room: str, *, owner: str, name: str) -> None:
+        """Remove a linked table; nothing happens where there is none."""
+
+    def put_template(self, room: str, template: AddedTemplate) -> None:
+        """Add or overwrite a template."""
+
+    def remove_template(self, room: str, name: str) -> None:
+        """Remove a template; nothing happens where there is none."""
+
+
+class Ledger(Protocol):
+    """Budgets: exact, atomic, append-only history. `ledger.md` of the design has the rules."""
+
+    def settings(self, key: BudgetKey) -> SettingsRecord:
+        """Return the stored settings, or the defaults at version 0."""
+
+    def put_settings(self, key: BudgetKey, settings: PrivacySettings, *, by: str, at: datetime) -> SettingsRecord:
+        """Overwrite the record, raise its version, and add an entry to the room's history."""
+
+    def settings_of_room(self, room: str) -> Mapping[BudgetKey, SettingsRecord]:
+        """Return all stored settings of a room."""
+
+    def keys_with_dp_on(self) -> tuple[BudgetKey, ...]:
+        """Return every budget key of the account whose settings have DP on (B-64)."""
+
+    def task(self) -> TaskState:
+        """Return the state of the DP task; a new account is running, in window 0."""
+
+    def set_task(self, status: TaskStatus, *, by: str, at: datetime) -> TaskState:
+        """Suspend or resume; setting what is already set changes nothing."""
+
+    def open_window(self, *, scheduled_for: datetime, at: datetime) -> TaskState:
+        """Open the next window unless one was already opened for this or a later scheduled time (idempotent)."""
+
+    def spending(self, key: BudgetKey, *, window: int) -> Spending:
+        """Return what was spent in that window and ever; zero where nothing was."""
+
+    def charge(self, charge: Charge) -> RunRecord:
+        """Charge a run, once, all or nothing (rule 1).
+
+        Returns the run as it now stands; where the same request was charged before under this run id, the earlier
+        run, and nothing is charged.
+
+        Raises:
+            BudgetExhaustedError: a budget does not hold the price; nothing was charged.
+            RunConflictError: the run id belongs to another request.
+            StaleChargeError: window, settings or task changed since pricing; price again.
+            BusyError: the store would not answer; the same charge may be tried again.
+        """
+
+    def run(self, run_id: str) -> RunRecord | None:
+        """Return the run, or None."""
+
+    def advance(self, run_id: str, *, to: RunState, at: datetime) -> RunRecord:
+        """Move a run forward; moving it to where it is already changes nothing. Raises ConflictError otherwise."""
+
+    def put_request(self, request: RunRequest) -> RunRequest:
+        """Store an asynchronous request, or return the stored one of that id; refused overwrites queued only."""
+
+    def request(self, run_id: str) -> RunRequest | None:
+        """Return the asynchronous request, or None."""
+
+    def note(self, room: str, *, kind: str, party: str, body: str, at: datetime) -> None:
+        """Add a line to the room's history (an audited change that costs nothing)."""
+
+    def entries(self, room: str) -> tuple[LedgerEntry, ...]:
+        """Return the room's history, oldest first."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TableDescription:
+    """What linking needs to know of a table: its schema, and sampled values as text for entity detection.
+
+    Samples never leave the function: they are neither stored nor logged nor returned.
+    """
+
+    columns: tuple[Column, ...]
+    samples: Mapping[str, Sequence[str | None]]
+    version: TableVersion
+
+
+class TableStore(Protocol):
+    """Tables in S3: all Parquet objects under `<owner>/<name>/` of the tables bucket."""
+
+    def describe(self, *, owner: str, name: str) -> TableDescription:
+        """Read schema and samples. Raises TableUnreadableError."""
+
+    def resolve(self, table: LinkedTable) -> TableVersion:
+        """Return the present version of every object, after checking that each still has the linked schema.
+
+        Reads footers' schemas only, no rows. Raises TableUnreadableError.
+        """
+
+
+class Engine(Protocol):
+    """Runs the exact queries of a plan over pinned versions of tables."""
+
+    def execute(self, plan: Plan, *, versions: Mapping[str, TableVersion], run_key: int) -> Mapping[str, bytes]:
+        """Return measurement name -> exact table as an Arrow IPC stream. `versions` is by relation (`t0`, …).
+
+        Raises:
+            RunFailedError: anything went wrong; the message is fixed, for the cause may depend on rows.
+        """
+
+
+class ReleaseEngine(Protocol):
+    """Runs release queries over noisy tables in memory; it can open nothing else."""
+
+    def query(self, sql: str, tables: Mapping[str, pa.Table]) -> pa.Table:
+        """Return the answer. Raises RunFailedError."""
+
+
+class ExactStore(Protocol):
+    """Exact intermediates between the two functions: encrypted for one run id, short-lived."""
+
+    def put(self, run_id: str, payload: bytes) -> None:
+        """Encrypt and store; overwrites what an earlier attempt of the same run stored."""
+
+    def get(self, run_id: str) -> bytes | None:
+        """Fetch and decrypt; None where there is none. Raises RunFailedError on tampering or a foreign context."""
+
+    def delete(self, run_id: str) -> None:
+        """Remove it; nothing happens where there is none."""
+
+
+class ReleaseStore(Protocol):
+    """Releases in the results bucket, written once."""
+
+    def put_if_absent(self, *, party: str, run_id: str, files: Mapping[str, bytes]) -> None:
+        """Store `release.json` last and only if absent; other files before it. What is there already stays."""
+
+    def get(self, *, party: str, run_id: str) -> bytes | None:
+        """Return `release.json`, or None."""
+
+    def location(self, *, party: str, run_id: str) -> str:
+        """Return the s3:// address of the run's folder."""
+
+
+class NoiseFunction(Protocol):
+    """The door out, called by run_template."""
+
+    def release(self, run_id: str) -> bytes:
+        """Release one executed run and return its `release.json`; raises the refusal that it answers with."""
+
+    def publish_refusal(self, *, party: str, run_id: str, error: bytes) -> None:
+        """Have the refusal of an inbox request written where its release would have been."""
+
+
+class RunQueue(Protocol):
+    """Asynchronous runs."""
+
+    def send(self, body: str) -> None:
+        """Enqueue one JSON message."""
+
+
+class Inbox(Protocol):
+    """Run requests dropped into S3."""
+
+    def read(self, *, key: str, version_id: str) -> bytes:
+        """Return the object's bytes, at most 1 MiB. Raises InvalidRequestError."""
+
+
+class Schedule(Protocol):
+    """The schedule of the DP task in EventBridge Scheduler."""
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Enable or disable it, keeping everything else of it (B-66)."""
+
+    def is_enabled(self) -> bool:
+        """Return whether it is enabled."""
+
+    def next_renewal(self, now: datetime) -> datetime:
+        """Return when the schedule next opens a window, from its expression and time zone; UTC."""
+
+
+class Ids(Protocol):
+    """Fresh identifiers and secrets."""
+
+    def run_id(self) -> str:
+        """Return a fresh run id."""
+
+    def run_key(self) -> int:
+        """Return a fresh secret 63-bit key for one run's keyed hashes."""
+
+
+__all__ = [
+    "Catalogue",
+    "Clock",
+    "Engine",
+    "Entropy",
+    "ExactStore",
+    "Ids",
+    "Inbox",
+    "Ledger",
+    "NoiseFunction",
+    "ReleaseEngine",
+    "ReleaseStore",
+    "RunQueue",
+    "Schedule",
+    "TableDescription",
+    "TableStore",
+]
