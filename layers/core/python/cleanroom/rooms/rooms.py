@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from cleanroom.rooms.approved import Template
 from cleanroom.rooms.tables import LinkedTable
-from cleanroom.templates.template import Template
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

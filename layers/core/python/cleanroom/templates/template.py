@@ -1,33 +1,16 @@
-"""A template and what it is compiled against. Pure values; `compile.py` takes them."""
+"""What a template is compiled against, and what rendering it gives. Pure values; `compile.py` takes them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 
+from cleanroom.rooms.approved import Template
 from cleanroom.rooms.settings import PrivacySettings
 from cleanroom.rooms.tables import LinkedTable
 
 Argument = str | int | float | bool | None | tuple["Argument", ...] | Mapping[str, "Argument"]
 """What a caller may pass for a template variable: JSON values, lists as tuples."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Template:
-    """Approved SQL of a room.
-
-    Attributes:
-        name: lower-case letters, digits, underscores (B-36).
-        text: Jinja SQL.
-        sensitivity: multiplies epsilon (B-35); > 0.
-        dialect: of the SQL, `snowflake` by default (B-30).
-    """
-
-    name: str
-    text: str
-    sensitivity: Fraction = Fraction(1)
-    dialect: str = "snowflake"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,3 +42,6 @@ class RenderedQuery:
     sql: str
     dialect: str
     tables: Mapping[str, LinkedTable] = field(default_factory=dict)
+
+
+__all__ = ["Argument", "CompileContext", "RenderedQuery", "Template"]
