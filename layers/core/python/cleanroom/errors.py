@@ -37,6 +37,10 @@ class CleanRoomError(Exception):
         super().__init__(sentence)
         self.details = details
 
+    def as_json(self) -> dict[str, object]:
+        """Return the refusal as every caller sees it, over HTTP, in the queue and in the inbox's results."""
+        return {"code": self.code, "message": str(self), **self.details}
+
 
 # --- requests ---------------------------------------------------------------------------------------------------------
 
@@ -156,6 +160,9 @@ class BudgetExhaustedError(CleanRoomError):
     def __init__(
         self, *, price_micro_epsilon: int, spent_micro_epsilon: int, limit_micro_epsilon: int, window_ends: str
     ) -> None:
+        self.price_micro_epsilon = price_micro_epsilon
+        self.spent_micro_epsilon = spent_micro_epsilon
+        self.limit_micro_epsilon = limit_micro_epsilon
         super().__init__(
             f"the run costs epsilon {price_micro_epsilon / 1e6:g}, and {spent_micro_epsilon / 1e6:g} of "
             f"{limit_micro_epsilon / 1e6:g} is spent until {window_ends}",
@@ -191,4 +198,14 @@ class RunFailedError(CleanRoomError):
     """The run was charged and could not be finished; one fixed sentence, for the cause may depend on rows."""
 
     code = "run_failed"
+    kind = Kind.CONFLICT
+
+
+class LedgerUnreadableError(CleanRoomError):
+    """A stored record is of an unknown kind, incomplete or damaged: it refuses, it never grants (rule 6 of the ledger).
+
+    Trying again does not help; an operator must look at the record that the log names.
+    """
+
+    code = "ledger_unreadable"
     kind = Kind.CONFLICT
