@@ -189,10 +189,13 @@ class ExactStore(Protocol):
 
 
 class ReleaseStore(Protocol):
-    """Releases in the results bucket, written once."""
+    """Releases in the results bucket, under `releases/<party>/<run_id>/`, written once."""
 
-    def put_if_absent(self, *, party: str, run_id: str, files: Mapping[str, bytes]) -> None:
-        """Store `release.json` last and only if absent; other files before it. What is there already stays."""
+    def put_if_absent(self, *, party: str, run_id: str, release: bytes) -> bytes:
+        """Store `release.json` unless there is one, and return the stored one: noise is drawn once per run."""
+
+    def put_derived(self, *, party: str, run_id: str, name: str, content: bytes) -> None:
+        """Store another form of the stored release, e.g. `release.csv`; made from it alone, so overwriting is harmless."""
 
     def get(self, *, party: str, run_id: str) -> bytes | None:
         """Return `release.json`, or None."""
@@ -248,6 +251,60 @@ class Ids(Protocol):
         """Return a fresh secret 63-bit key for one run's keyed hashes."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class RoomServices:
+    """What the `rooms` function holds."""
+
+    catalogue: Catalogue
+    ledger: Ledger
+    tables: TableStore
+    schedule: Schedule
+    clock: Clock
+    provider_parties: frozenset[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunServices:
+    """What the `run_template` function holds: it can read tables, and can neither write nor read a release."""
+
+    catalogue: Catalogue
+    ledger: Ledger
+    tables: TableStore
+    engine: Engine
+    exact: ExactStore
+    noise: NoiseFunction
+    queue: RunQueue
+    inbox: Inbox
+    schedule: Schedule
+    clock: Clock
+    ids: Ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoiseServices:
+    """What the `add_noise` function holds: the only door out, and no table."""
+
+    catalogue: Catalogue
+    ledger: Ledger
+    exact: ExactStore
+    releases: ReleaseStore
+    engine: ReleaseEngine
+    entropy: Entropy
+    schedule: Schedule
+    clock: Clock
+    ids: Ids
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskServices:
+    """What the `dp_task` function holds."""
+
+    ledger: Ledger
+    schedule: Schedule
+    clock: Clock
+    provider_parties: frozenset[str]
+
+
 __all__ = [
     "Catalogue",
     "Clock",
@@ -258,10 +315,14 @@ __all__ = [
     "Inbox",
     "Ledger",
     "NoiseFunction",
+    "NoiseServices",
     "ReleaseEngine",
     "ReleaseStore",
+    "RoomServices",
     "RunQueue",
+    "RunServices",
     "Schedule",
     "TableDescription",
     "TableStore",
+    "TaskServices",
 ]
