@@ -1,10 +1,14 @@
-"""The privacy settings of one clean room, party and template (B-10 to B-18): defaults, checks and their record. Pure."""
+"""The privacy settings of one clean room, party and template (B-10 to B-18): defaults, checks, record. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from fractions import Fraction
+
+from cleanroom.errors import InvalidRequestError
+from cleanroom.privacy.accounting import exact_fraction
 
 
 class NoiseMechanism(StrEnum):
@@ -35,3 +39,95 @@ class PrivacySettings:
     threshold: bool = False
     threshold_value: int = 0
     delta: Fraction = Fraction(1, 1_000_000)
+
+
+_MECHANISMS = {
+    "laplace": NoiseMechanism.LAPLACE,
+    "gaussian": NoiseMechanism.GAUSSIAN,
+    "gauss": NoiseMechanism.GAUSSIAN,  # what `Gauß` becomes when case is folded
+}
+_LARGEST_WHOLE = 10**9  # of privacy_budget and threshold_value; their micro-units fit 64 bits with room to add
+# A micro-epsilon is the least that the ledger charges; the other end keeps scales within what the samplers are for.
+_EPSILON = (Fraction(1, 10**6), Fraction(10**6))
+_DELTA = (Fraction(1, 10**30), Fraction(1, 1000))  # B-16; below 1e-30 it is written as zero in a template
+
+
+def settings_from_record(record: Mapping[str, object]) -> PrivacySettings:
+    """Return the settings that a record asks for; what is left out has its default (B-17).
+
+    Args:
+        record: keys of B-10 to B-16 with JSON values. A float means its shortest decimal text: 0.1 is one tenth.
+
+    Raises:
+        InvalidRequestError: an unknown key, a wrong type (true is no integer, "10" is no number), NaN, an infinity or a
+            number out of range (B-18). It names the key and what is possible, and quotes no value.
+    """
+    if not isinstance(record, Mapping):
+        raise InvalidRequestError("privacy_settings is an object: setting -> value", possible=list(_KEYS))
+    if any(key not in _KEYS for key in record):
+        raise InvalidRequestError(
+            f"privacy_settings has a key that is no setting; the settings are {', '.join(_KEYS)}", possible=list(_KEYS)
+        )
+    default = PrivacySettings()
+    return PrivacySettings(
+        differential=bool(_whole(record, "differential", int(default.differential), largest=1)),
+        epsilon=_number(record, "epsilon", default.epsilon, _EPSILON, "a number > 0, from 0.000001 to 1000000"),
+        noise_mechanism=_mechanism(record, default.noise_mechanism),
+        privacy_budget=_whole(record, "privacy_budget", default.privacy_budget, largest=_LARGEST_WHOLE),
+        threshold=bool(_whole(record, "threshold", int(default.threshold), largest=1)),
+        threshold_value=_whole(record, "threshold_value", default.threshold_value, largest=_LARGEST_WHOLE),
+        delta=_number(record, "delta", default.delta, _DELTA, "a number in (0, 0.001]"),
+    )
+
+
+def as_record(settings: PrivacySettings) -> dict[str, str | int | float]:
+    """Return the whole record as JSON values; `settings_from_record` gives the same settings back."""
+    return {
+        "differential": int(settings.differential),
+        "epsilon": float(settings.epsilon),
+        "noise_mechanism": settings.noise_mechanism.value,
+        "privacy_budget": settings.privacy_budget,
+        "threshold": int(settings.threshold),
+        "threshold_value": settings.threshold_value,
+        "delta": float(settings.delta),
+    }
+
+
+_KEYS = tuple(field.name for field in fields(PrivacySettings))
+
+
+def _whole(record: Mapping[str, object], key: str, default: int, *, largest: int) -> int:
+    value = record.get(key, default)
+    if type(value) is not int or not 0 <= value <= largest:
+        possible = "0 or 1" if largest == 1 else f"a whole number from 0 to {largest}"
+        raise _not_possible(key, possible)
+    return value
+
+
+def _number(
+    record: Mapping[str, object], key: str, default: Fraction, bounds: tuple[Fraction, Fraction], possible: str
+) -> Fraction:
+    value = record.get(key, default)
+    if value is default:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise _not_possible(key, possible)
+    try:
+        number = exact_fraction(value)
+    except ValueError:  # NaN and the infinities
+        raise _not_possible(key, possible) from None
+    if not bounds[0] <= number <= bounds[1]:
+        raise _not_possible(key, possible)
+    return number
+
+
+def _mechanism(record: Mapping[str, object], default: NoiseMechanism) -> NoiseMechanism:
+    value = record.get("noise_mechanism", default.value)
+    mechanism = _MECHANISMS.get(value.casefold()) if isinstance(value, str) else None
+    if mechanism is None:
+        raise _not_possible("noise_mechanism", "Laplace or Gaussian")
+    return mechanism
+
+
+def _not_possible(key: str, possible: str) -> InvalidRequestError:
+    return InvalidRequestError(f"{key} must be {possible}", setting=key, possible=possible)
