@@ -228,7 +228,14 @@ class Inbox(Protocol):
         """Return the object's bytes, at most 1 MiB. Raises InvalidRequestError."""
 
 
-class Schedule(Protocol):
+class Renewal(Protocol):
+    """When budgets are renewed."""
+
+    def next_renewal(self, now: datetime) -> datetime:
+        """Return when the schedule next opens a window; UTC."""
+
+
+class Schedule(Renewal, Protocol):
     """The schedule of the DP task in EventBridge Scheduler."""
 
     def set_enabled(self, enabled: bool) -> None:
@@ -236,9 +243,6 @@ class Schedule(Protocol):
 
     def is_enabled(self) -> bool:
         """Return whether it is enabled."""
-
-    def next_renewal(self, now: datetime) -> datetime:
-        """Return when the schedule next opens a window, from its expression and time zone; UTC."""
 
 
 class Ids(Protocol):
@@ -275,7 +279,7 @@ class RunServices:
     noise: NoiseFunction
     queue: RunQueue
     inbox: Inbox
-    schedule: Schedule
+    renewal: Renewal
     clock: Clock
     ids: Ids
 
@@ -290,7 +294,7 @@ class NoiseServices:
     releases: ReleaseStore
     engine: ReleaseEngine
     entropy: Entropy
-    schedule: Schedule
+    renewal: Renewal
     clock: Clock
     ids: Ids
 
@@ -318,6 +322,7 @@ __all__ = [
     "NoiseServices",
     "ReleaseEngine",
     "ReleaseStore",
+    "Renewal",
     "RoomServices",
     "RunQueue",
     "RunServices",

@@ -1,0 +1,21 @@
+"""Procedures of the `run_template` function."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cleanroom.edge import Procedure
+from cleanroom.use_cases import arguments as a
+from cleanroom.use_cases.quote import get_sql_jinja, quote_analysis
+from cleanroom.use_cases.run_template import run_analysis
+
+if TYPE_CHECKING:
+    from cleanroom.edge import Routes
+    from cleanroom.ports import RunServices
+
+RUNS: Routes[RunServices] = {
+    ("consumer", "run_analysis"): Procedure(arguments=a.RunAnalysis, call=run_analysis),
+    ("consumer", "quote_analysis"): Procedure(arguments=a.RunArguments, call=quote_analysis),
+    ("consumer", "get_sql_jinja"): Procedure(arguments=a.RunArguments, call=get_sql_jinja),
+    ("provider", "submit_analysis_request"): Procedure(arguments=a.SubmitAnalysisRequest, call=run_analysis),
+}

@@ -1,0 +1,70 @@
+"""A plan as JSON and back: what is charged by digest, and what passes to add_noise. Pure."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import msgspec
+
+from cleanroom.privacy.noise import noise_from_json
+from cleanroom.templates.plan import MeasuredColumn, Measurement, PartitionSelection, Plan, PricePart, ReleaseQuery, TableUse
+
+
+def plan_as_json(plan: Plan) -> bytes:
+    """Return the plan as JSON with sorted keys: equal plans give equal bytes. Fractions are text, `n/d`."""
+    return msgspec.json.encode(_encodable(plan), enc_hook=_encode, order="deterministic")
+
+
+def plan_from_json(text: bytes) -> Plan:
+    """Read back what `plan_as_json` wrote.
+
+    Raises:
+        ValueError: it is not such a text.
+    """
+    fields = msgspec.json.decode(text)
+    fields["measurements"] = tuple(_measurement(m) for m in fields["measurements"])
+    fields["release"] = _convert(fields["release"], ReleaseQuery)
+    fields["parts"] = tuple(_convert(p, PricePart) for p in fields["parts"])
+    fields["tables"] = tuple(_convert(t, TableUse) for t in fields["tables"])
+    for name in ("exact_columns", "notes", "protected_owners"):
+        fields[name] = tuple(fields[name])
+    return Plan(**fields)
+
+
+def _encodable(plan: Plan) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(plan, enc_hook=_encode)
+    for written, measurement in zip(fields["measurements"], plan.measurements, strict=True):
+        for column_written, column in zip(written["columns"], measurement.columns, strict=True):
+            column_written["noise"] = column.noise.as_json()
+    return fields
+
+
+def _measurement(fields: dict[str, Any]) -> Measurement:
+    selection = fields["partition_selection"]
+    fields["partition_selection"] = None if selection is None else _convert(selection, PartitionSelection)
+    fields["columns"] = tuple(_column(c) for c in fields["columns"])
+    fields["keys"] = tuple(fields["keys"])
+    return Measurement(**fields)
+
+
+def _column(fields: dict[str, Any]) -> MeasuredColumn:
+    noise = noise_from_json(fields.pop("noise"))
+    price = _convert({"what": "", "price": fields.pop("price")}, PricePart).price
+    return MeasuredColumn(**{**fields, "unit": Fraction(fields["unit"])}, noise=noise, price=price)
+
+
+def _convert(fields: object, kind: type[Any]) -> Any:
+    return msgspec.convert(fields, kind, dec_hook=_decode)
+
+
+def _encode(value: object) -> object:
+    if isinstance(value, Fraction):
+        return str(value)
+    raise NotImplementedError(f"a plan holds no {type(value).__name__}")
+
+
+def _decode(kind: type[Any], value: Any) -> Any:
+    if kind is Fraction:
+        return Fraction(value)
+    raise NotImplementedError(f"a plan holds no {kind.__name__}")

@@ -1,0 +1,167 @@
+"""The named arguments of every procedure, parsed once. The names are the same over HTTP, in Python, docs and audit log."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+
+from cleanroom.errors import InvalidRequestError
+
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+Names = Annotated[tuple[Name, ...], msgspec.Meta(max_length=100)]
+RunId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+TemplateText = Annotated[str, msgspec.Meta(min_length=1, max_length=65_536)]
+
+
+class Arguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of all argument lists; unknown names are refused."""
+
+
+class NoArguments(Arguments):
+    """The procedure takes none."""
+
+
+class CleanRoomArguments(Arguments):
+    """A procedure on one room."""
+
+    cleanroom_name: Name
+
+
+class PinnedEntities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the owner decides about entity columns, over what was detected (B-05)."""
+
+    pin: dict[str, Name] = {}
+    unpin: tuple[str, ...] = ()
+
+
+class LinkDatasets(CleanRoomArguments):
+    """Link tables by name: the objects under `<party>/<name>/` of the tables bucket.
+
+    policies: per table `max_rows`, `max_groups`, `bounds`, `domains`, `min_entities`.
+    entity_columns: per table `{"pin": {column: kind}, "unpin": [column]}`.
+    """
+
+    tables: Names
+    policies: dict[str, dict[str, Any]] = {}
+    entity_columns: dict[str, PinnedEntities] = {}
+
+
+class UnlinkDatasets(CleanRoomArguments):
+    """Unlink tables by name."""
+
+    tables: Names
+
+
+class SetColumns(CleanRoomArguments):
+    """Columns that a policy allows, each as `table:column`; they replace the earlier list of the tables named."""
+
+    table_and_col_names: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=1000)]
+
+
+class AddCustomSqlTemplate(CleanRoomArguments):
+    """Add or overwrite a template."""
+
+    template_name: Name
+    template: TemplateText
+    sensitivity: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 1.0
+    dialect: Name = "snowflake"
+
+
+class TemplateArguments(CleanRoomArguments):
+    """A procedure on one template."""
+
+    template_name: Name
+
+
+class AddConsumers(CleanRoomArguments):
+    """Add consumers, all with the same settings; None leaves a consumer's settings as they are (new ones: DP off)."""
+
+    consumer_names: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=100)]
+    privacy_settings: dict[str, Any] | None = None
+
+
+class RemoveConsumers(CleanRoomArguments):
+    """Remove consumers; what they spent stays spent."""
+
+    consumer_names: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=100)]
+
+
+class SetPrivacySettings(CleanRoomArguments):
+    """Overwrite the whole settings record of a party (B-17).
+
+    party_name: whose runs the settings rule. template_name: None for all custom templates.
+    """
+
+    party_name: Name
+    template_name: Name | None = None
+    privacy_settings: dict[str, Any]
+
+
+class EnableTemplatesForProviderRun(CleanRoomArguments):
+    """Let the provider run these templates on the consumer's tables, with DP on or off (B-72)."""
+
+    template_names: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=100)]
+    differential: Literal[0, 1] = 1
+
+
+class RunArguments(CleanRoomArguments):
+    """What a run, a quote and a rendering share.
+
+    provider_tables, consumer_tables: become `source_table[]` and `my_table[]`, in order.
+    arguments: the template's own variables.
+    """
+
+    template_name: Name
+    consumer_tables: Names = ()
+    provider_tables: Names = ()
+    arguments: dict[str, Any] = {}
+
+
+class RunAnalysis(RunArguments):
+    """Run a template.
+
+    run_id: the caller's idempotency key; the same id never charges twice. mode: `async` answers at once and is polled.
+    """
+
+    run_id: RunId | None = None
+    mode: Literal["sync", "async"] = "sync"
+
+
+class SubmitAnalysisRequest(RunAnalysis):
+    """The provider runs a template over a consumer's tables."""
+
+    consumer_name: Name
+
+
+class AddNoise(CleanRoomArguments):
+    """Noise for numbers that a pipeline computed itself, charged to the caller's budget.
+
+    values: the numbers. sensitivity: how far, in the norm of the mechanism (L1, or L2 with `gaussian`), one entity can
+    move the whole list; the caller answers for it.
+    """
+
+    values: Annotated[tuple[float, ...], msgspec.Meta(min_length=1, max_length=10_000)]
+    sensitivity: Annotated[float, msgspec.Meta(gt=0)]
+    epsilon: Annotated[float, msgspec.Meta(gt=0)]
+    gaussian: bool = False
+    delta: Annotated[float, msgspec.Meta(gt=0, le=1e-3)] = 1e-6
+    run_id: RunId | None = None
+
+
+ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
+
+
+def parse_arguments(kind: type[ArgumentsT], body: bytes) -> ArgumentsT:
+    """Read a JSON body as the arguments of one procedure.
+
+    Raises:
+        InvalidRequestError: not JSON, or an argument is missing, unknown, of a wrong type or out of range. The
+            sentence names the argument, never its value.
+    """
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except msgspec.ValidationError as error:
+        raise InvalidRequestError(f"the arguments do not fit: {error}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequestError("the body is not valid JSON") from error

@@ -1,0 +1,91 @@
+"""The DP task of the account: opening budget windows, suspending, resuming (B-53, B-60 to B-66)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from cleanroom.errors import InvalidRequestError
+from cleanroom.rooms.ledger import TaskState, TaskStatus
+from cleanroom.use_cases.access import require_provider_party
+
+if TYPE_CHECKING:
+    from cleanroom.ports import Ledger, RoomServices, TaskServices
+    from cleanroom.use_cases.arguments import NoArguments
+
+
+def open_window(scheduled_for: datetime, services: TaskServices) -> TaskState:
+    """Open the next budget window for a scheduled time; doubled and late schedules change nothing (rule 5)."""
+    return services.ledger.open_window(scheduled_for=scheduled_for, at=services.clock.now())
+
+
+class ScheduledTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What EventBridge Scheduler sends: the task, and the time that it was scheduled for."""
+
+    task: Literal["open_window"]
+    scheduled_time: datetime
+
+
+def handle_schedule(event: dict[str, Any], services: TaskServices) -> bytes:
+    """Do what the schedule asks for.
+
+    Raises:
+        InvalidRequestError: the event is not one of the schedule's.
+    """
+    try:
+        asked = msgspec.convert(event, ScheduledTask)
+    except msgspec.ValidationError as error:
+        raise InvalidRequestError(f"the event does not fit: {error}") from error
+    if asked.scheduled_time.tzinfo is None:
+        raise InvalidRequestError("the scheduled time names no time zone")
+    return msgspec.json.encode(task_view(open_window(asked.scheduled_time, services)))
+
+
+def suspend_account_dp_task(_arguments: NoArguments, party: str, services: TaskServices) -> object:
+    """Stop enforcing budgets in every room of the account; noise is still added (B-60). Warns of rooms with DP on."""
+    require_provider_party(party, services.provider_parties)
+    task = services.ledger.set_task(TaskStatus.SUSPENDED, by=party, at=services.clock.now())
+    services.schedule.set_enabled(False)
+    rooms = rooms_with_dp_on(services.ledger)
+    warning = (
+        f"{len(rooms)} clean rooms still have DP on; their runs are not limited until the task is resumed"
+        if rooms
+        else None
+    )
+    return {**task_view(task), "rooms_with_dp_on": rooms, "warning": warning}
+
+
+def resume_account_dp_task(_arguments: NoArguments, party: str, services: TaskServices) -> object:
+    """Enforce everything again, with all settings as they were (B-61)."""
+    require_provider_party(party, services.provider_parties)
+    services.schedule.set_enabled(True)
+    task = services.ledger.set_task(TaskStatus.RUNNING, by=party, at=services.clock.now())
+    return {**task_view(task), "rooms_with_dp_on": rooms_with_dp_on(services.ledger)}
+
+
+def is_dp_enabled_on_account(_arguments: NoArguments, party: str, services: RoomServices) -> object:
+    """Show the task's state and the rooms that have DP on: what to look at before suspending (B-64)."""
+    require_provider_party(party, services.provider_parties)
+    return {
+        **task_view(services.ledger.task()),
+        "schedule_enabled": services.schedule.is_enabled(),
+        "rooms_with_dp_on": rooms_with_dp_on(services.ledger),
+    }
+
+
+def rooms_with_dp_on(ledger: Ledger) -> list[str]:
+    """Return the names of rooms in which some party's settings have DP on."""
+    return sorted({key.room for key in ledger.keys_with_dp_on()})
+
+
+def task_view(task: TaskState) -> dict[str, object]:
+    """Return the task's state as JSON."""
+    return {
+        "status": task.status.value,
+        "window": task.window,
+        "window_opened_for": task.window_opened_for.isoformat() if task.window_opened_for else None,
+        "since": task.since.isoformat() if task.since else None,
+        "by": task.by,
+    }

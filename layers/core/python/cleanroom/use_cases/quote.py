@@ -1,0 +1,78 @@
+"""What a run would cost and how exact it would be, without running it (B-56); and what a template renders to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cleanroom.privacy.error_bars import CONFIDENCE, half_width
+from cleanroom.use_cases.prepare import prepare
+from cleanroom.use_cases.settings import budget_view
+
+if TYPE_CHECKING:
+    from cleanroom.ports import RunServices
+    from cleanroom.templates.plan import Measurement
+    from cleanroom.use_cases.arguments import RunArguments
+
+
+def quote_analysis(arguments: RunArguments, party: str, services: RunServices) -> dict[str, object]:
+    """Return price by part, expected error of each measured number, and how many such runs the budget still holds.
+
+    The same code prices the charge. No table is read, nothing is charged.
+    """
+    prepared = prepare(arguments, party, services)
+    plan = prepared.plan
+    budget = budget_view(
+        prepared.budget, ledger=services.ledger, renewal=services.renewal, clock=services.clock
+    )
+    remaining = round(float(str(budget["remaining"])) * 1e6)
+    price = plan.price.micro_epsilon
+    return {
+        "cleanroom_name": prepared.room,
+        "template_name": prepared.template,
+        "differential": int(plan.differential),
+        "epsilon": price / 1e6,
+        "delta": plan.price.delta_steps / 1e12,
+        "parts": [
+            {"what": p.what, "epsilon": p.price.micro_epsilon / 1e6, "delta": p.price.delta_steps / 1e12}
+            for p in plan.parts
+        ],
+        "measurements": [_measurement_view(m) for m in plan.measurements],
+        "entity": plan.entity,
+        "runs_left": remaining // price if price else None,
+        "budget": budget,
+        "notes": list(plan.notes),
+    }
+
+
+def get_sql_jinja(arguments: RunArguments, party: str, services: RunServices) -> dict[str, object]:
+    """Return what a template renders to with these arguments, and the checked query that would run."""
+    prepared = prepare(arguments, party, services)
+    return {"template_name": prepared.template, "rendered": prepared.rendered.sql, "query": prepared.plan.sql}
+
+
+def _measurement_view(measurement: Measurement) -> dict[str, object]:
+    selection = measurement.partition_selection
+    return {
+        "name": measurement.name,
+        "keys": list(measurement.keys),
+        "group_keys": "private" if selection is not None else "public",
+        "threshold": _threshold(measurement),
+        "bounds": dict(measurement.bounds),
+        "columns": [
+            {
+                "measures": c.meaning,
+                "noise": c.noise.as_json(),
+                "plus_or_minus_95": float(half_width(c.noise, confidence=CONFIDENCE) * c.unit),
+            }
+            for c in measurement.columns
+        ],
+    }
+
+
+def _threshold(measurement: Measurement) -> float | None:
+    """Return tau in entities."""
+    selection = measurement.partition_selection
+    if selection is None:
+        return None
+    column = next(c for c in measurement.columns if c.name == selection.column)
+    return float(selection.tau * column.unit)

@@ -1,0 +1,223 @@
+"""Release one charged and executed run: the door out. Takes exact integers, gives a noisy table with error bars."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from cleanroom.errors import ConflictError, RunFailedError, RunNotFoundError
+from cleanroom.privacy.mechanisms import add_noise, select_groups
+from cleanroom.rooms.ledger import RunState
+from cleanroom.templates.plan_json import plan_from_json
+from cleanroom.use_cases.exact_payload import ExactPayload
+from cleanroom.use_cases.intervals import intervals_of
+from cleanroom.use_cases.run_ids import public_run_id
+from cleanroom.use_cases.settings import budget_view
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from cleanroom.ports import NoiseServices
+    from cleanroom.privacy.entropy import Entropy
+    from cleanroom.rooms.ledger import RunRecord
+    from cleanroom.templates.plan import MeasuredColumn, Measurement, Plan
+
+    IntegerColumns = Mapping[str, np.ndarray[Any, np.dtype[np.int64]]]
+
+ANSWER_LIMIT_BYTES = 5_000_000
+"""A Lambda answers at most 6 MB; larger releases are named, and read from the results bucket."""
+
+
+def release_run(run_id: str, services: NoiseServices) -> bytes:
+    """Add noise to an executed run and store its release; a run that has one gives it again, with the same noise.
+
+    Args:
+        run_id: as the ledger has it (scoped by its party).
+        services: what the function holds.
+
+    Returns:
+        `release.json`.
+
+    Raises:
+        RunNotFoundError: no such run.
+        RunFailedError: it failed, or what was handed over is not what was charged.
+        ConflictError: it is not executed yet.
+    """
+    run = services.ledger.run(run_id)
+    if run is None:
+        raise RunNotFoundError("there is no such run")
+    public_id = public_run_id(run.run_id)
+    stored = services.releases.get(party=run.party, run_id=public_id)
+    if stored is None:
+        if run.state is RunState.FAILED:
+            raise RunFailedError("the run failed after it was charged; a new run id runs it again, at its price")
+        if run.state is RunState.CHARGED:
+            raise ConflictError("the run is charged, and its exact part is not finished")
+        release = _make_release(run, services)
+        stored = services.releases.put_if_absent(party=run.party, run_id=public_id, release=release)
+    services.releases.put_derived(
+        party=run.party, run_id=public_id, name="release.csv", content=csv_of_release(stored)
+    )
+    services.ledger.advance(run_id, to=RunState.RELEASED, at=services.clock.now())
+    services.exact.delete(run_id)
+    return stored
+
+
+def _make_release(run: RunRecord, services: NoiseServices) -> bytes:
+    payload_bytes = services.exact.get(run.run_id)
+    if payload_bytes is None:
+        raise RunFailedError("the exact part of the run is gone; a new run id runs it again, at its price")
+    payload = ExactPayload.decode(payload_bytes)
+    if hashlib.sha256(payload.plan_json).hexdigest() != run.plan_digest:
+        raise RunFailedError("what was handed over is not what was charged")
+    plan = plan_from_json(payload.plan_json)
+    noisy: dict[str, IntegerColumns] = {}
+    keys: dict[str, pa.Table] = {}
+    for measurement in plan.measurements:
+        exact_table = pa.ipc.open_stream(payload.exact_tables[measurement.name]).read_all()
+        keys[measurement.name], noisy[measurement.name] = _noised(exact_table, measurement, plan, services.entropy)
+    tables = {m.name: _shown(keys[m.name], noisy[m.name], m) for m in plan.measurements}
+    answer = services.engine.query(plan.release.sql, tables)
+    intervals, notes = intervals_of(
+        answer, plan, keys=keys, noisy=noisy, shown=_shown, engine=services.engine, entropy=services.entropy
+    )
+    release = _describe(run, plan, payload, answer, intervals, (*plan.notes, *notes), services)
+    return msgspec.json.encode(release, enc_hook=str)
+
+
+def _noised(
+    exact_table: pa.Table, measurement: Measurement, plan: Plan, entropy: Entropy
+) -> tuple[pa.Table, IntegerColumns]:
+    """Return what is not measured (keys; with DP off also exact columns), and the noisy integers of what is."""
+    noisy: dict[str, np.ndarray[Any, np.dtype[np.int64]]] = {}
+    for column in measurement.columns:
+        exact_column = exact_table.column(column.name).combine_chunks()
+        exact_values = np.asarray(exact_column.fill_null(0), dtype=np.int64)
+        noisy[column.name] = add_noise(exact_values, noise=column.noise, entropy=entropy)
+    unmeasured = exact_table.select([*measurement.keys, *plan.exact_columns])
+    selection = measurement.partition_selection
+    if selection is not None:
+        appear = select_groups(noisy[selection.column], tau=selection.tau)
+        unmeasured = unmeasured.filter(pa.array(appear))
+        noisy = {name: values[appear] for name, values in noisy.items()}
+    return unmeasured, noisy
+
+
+def _shown(unmeasured: pa.Table, noisy: IntegerColumns, measurement: Measurement) -> pa.Table:
+    """Return the noisy table that the release query reads: integers times their unit, counts as whole numbers."""
+    shown = unmeasured
+    for column in measurement.columns:
+        shown = shown.append_column(column.name, pa.array(_in_units(noisy[column.name], column)))
+    return shown
+
+
+def _in_units(noisy: np.ndarray[Any, np.dtype[np.int64]], column: MeasuredColumn) -> np.ndarray[Any, np.dtype[Any]]:
+    value = noisy.astype(np.float64) * float(column.unit)
+    return np.rint(value).astype(np.int64) if column.is_count else value
+
+
+def _describe(
+    run: RunRecord,
+    plan: Plan,
+    payload: ExactPayload,
+    answer: pa.Table,
+    intervals: Mapping[str, list[list[float] | None]],
+    notes: tuple[str, ...],
+    services: NoiseServices,
+) -> dict[str, object]:
+    visible = [c.name for c in plan.release.columns]
+    rows = answer.select(range(len(visible)))
+    public_id = public_run_id(run.run_id)
+    return {
+        "run_id": public_id,
+        "state": "released",
+        "cleanroom_name": run.room,
+        "template_name": run.template,
+        "party_name": run.party,
+        "differential": int(plan.differential),
+        "unmetered": run.unmetered,
+        "columns": [{"name": c.name, "role": c.role} for c in plan.release.columns],
+        "rows": [list(row) for row in zip(*(rows.column(i).to_pylist() for i in range(len(visible))), strict=True)],
+        "confidence": 0.95,
+        "intervals": intervals,
+        "notes": list(notes),
+        "price": {
+            "epsilon": run.price.micro_epsilon / 1e6,
+            "delta": run.price.delta_steps / 1e12,
+            "parts": [
+                {"what": p.what, "epsilon": p.price.micro_epsilon / 1e6, "delta": p.price.delta_steps / 1e12}
+                for p in plan.parts
+            ],
+        },
+        "budgets": [
+            budget_view(key, ledger=services.ledger, renewal=services.renewal, clock=services.clock)
+            for key in run.budgets
+        ],
+        "receipt": {
+            "charged_at": run.charged_at.isoformat(),
+            "window": run.window,
+            "template_digest": payload.template_digest,
+            "plan_digest": run.plan_digest,
+            "settings_versions": list(run.settings_versions),
+            "table_versions": dict(run.table_versions),
+            "entity": plan.entity,
+            "query": plan.sql,
+            "measurements": [_measurement_receipt(m) for m in plan.measurements],
+        },
+        "location": services.releases.location(party=run.party, run_id=public_id),
+    }
+
+
+def _measurement_receipt(measurement: Measurement) -> dict[str, object]:
+    selection = measurement.partition_selection
+    return {
+        "name": measurement.name,
+        "keys": list(measurement.keys),
+        "bounds": dict(measurement.bounds),
+        "partition_selection": None
+        if selection is None
+        else {"column": selection.column, "tau": selection.tau, "delta": str(selection.delta)},
+        "columns": [
+            {
+                "name": c.name,
+                "measures": c.meaning,
+                "unit": str(c.unit),
+                "norm": c.norm,
+                "sensitivity": c.sensitivity,
+                "noise": c.noise.as_json(),
+                "epsilon": c.price.micro_epsilon / 1e6,
+                "delta": c.price.delta_steps / 1e12,
+            }
+            for c in measurement.columns
+        ],
+    }
+
+
+def csv_of_release(release: bytes) -> bytes:
+    """Return the table of a stored release as CSV; each noisy column is followed by its interval's two ends."""
+    stored = msgspec.json.decode(release)
+    columns: dict[str, list[object]] = {}
+    for index, column in enumerate(stored["columns"]):
+        columns[column["name"]] = [row[index] for row in stored["rows"]]
+        ends = stored["intervals"].get(column["name"])
+        if ends is not None:
+            columns[f"{column['name']}_low"] = [None if end is None else end[0] for end in ends]
+            columns[f"{column['name']}_high"] = [None if end is None else end[1] for end in ends]
+    buffer = io.BytesIO()
+    pa_csv.write_csv(pa.table({name: pa.array(values) for name, values in columns.items()}), buffer)
+    return buffer.getvalue()
+
+
+def answer_of_release(release: bytes) -> bytes:
+    """Return what a synchronous caller gets: the release, without its rows where they would not fit."""
+    if len(release) <= ANSWER_LIMIT_BYTES:
+        return release
+    stored = msgspec.json.decode(release)
+    stored |= {"rows": None, "intervals": None, "left_out": "the rows are too many for one answer: read them at location"}
+    return msgspec.json.encode(stored)

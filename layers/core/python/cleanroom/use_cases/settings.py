@@ -1,0 +1,107 @@
+"""Privacy settings and budgets: setting them for the other party, and viewing them (B-10 to B-22, B-54, B-62)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cleanroom.errors import ForbiddenError, InvalidRequestError
+from cleanroom.privacy.accounting import limit_micro_epsilon
+from cleanroom.rooms.ledger import ALL_CUSTOM_TEMPLATES, BudgetKey, SettingsRecord, TaskStatus
+from cleanroom.rooms.settings import PrivacySettings, as_record, settings_from_record
+from cleanroom.use_cases.access import room_of_consumer, room_of_member, room_of_provider
+
+if TYPE_CHECKING:
+    from cleanroom.ports import Clock, Ledger, Renewal, RoomServices
+    from cleanroom.use_cases.arguments import CleanRoomArguments, SetPrivacySettings
+
+
+def provider_run_key(room: str, *, provider: str, consumer: str) -> BudgetKey:
+    """Return whose budget a provider-run spends: the provider's, for that consumer's data; `@` is in no party's name."""
+    return BudgetKey(room=room, party=f"{provider}@{consumer}")
+
+
+def settings_view(record: SettingsRecord) -> dict[str, object]:
+    """Return the whole record as it now stands (B-17); `version` 0 means that nothing was set and the defaults hold."""
+    return {**as_record(record.settings), "version": record.version}
+
+
+def store_settings(key: BudgetKey, settings: PrivacySettings, *, by: str, services: RoomServices) -> SettingsRecord:
+    """Store a record; turning DP on while the DP task is suspended resumes the task for the account (B-62)."""
+    now = services.clock.now()
+    if settings.differential and services.ledger.task().status is TaskStatus.SUSPENDED:
+        services.schedule.set_enabled(True)
+        services.ledger.set_task(TaskStatus.RUNNING, by=by, at=now)
+    return services.ledger.put_settings(key, settings, by=by, at=now)
+
+
+def set_consumer_settings(arguments: SetPrivacySettings, party: str, services: RoomServices) -> object:
+    """Overwrite the settings of a consumer's runs: what is left out goes back to its default (B-17, B-21)."""
+    snapshot = room_of_provider(services.catalogue, arguments.cleanroom_name, party)
+    if arguments.party_name == party:
+        raise ForbiddenError("nobody sets the privacy settings of their own runs")
+    if snapshot.consumer(arguments.party_name) is None:
+        raise InvalidRequestError(f"{arguments.party_name} is not a consumer of this clean room")
+    key = BudgetKey(room=snapshot.room.name, party=arguments.party_name)
+    return _overwrite(arguments, key, party, services)
+
+
+def set_provider_run_settings(arguments: SetPrivacySettings, party: str, services: RoomServices) -> object:
+    """Overwrite the settings of the provider's runs over the caller's tables (B-21)."""
+    snapshot, _ = room_of_consumer(services.catalogue, arguments.cleanroom_name, party)
+    if arguments.party_name != snapshot.room.provider:
+        raise ForbiddenError(
+            "a consumer sets the privacy settings of the provider's runs over the consumer's tables, and no others"
+        )
+    key = provider_run_key(snapshot.room.name, provider=snapshot.room.provider, consumer=party)
+    return _overwrite(arguments, key, party, services)
+
+
+def _overwrite(arguments: SetPrivacySettings, key: BudgetKey, party: str, services: RoomServices) -> object:
+    if arguments.template_name is not None:
+        raise InvalidRequestError(
+            "all custom templates of a clean room share one settings record: leave template_name out"
+        )
+    record = store_settings(key, settings_from_record(arguments.privacy_settings), by=party, services=services)
+    return {"party_name": arguments.party_name, "template_name": None, "privacy_settings": settings_view(record)}
+
+
+def is_dp_enabled(arguments: CleanRoomArguments, party: str, services: RoomServices) -> object:
+    """Say whether DP is on for the caller's runs in this room."""
+    snapshot, _ = room_of_consumer(services.catalogue, arguments.cleanroom_name, party, installed=False)
+    record = services.ledger.settings(BudgetKey(room=snapshot.room.name, party=party))
+    return {"cleanroom_name": snapshot.room.name, "differential": int(record.settings.differential)}
+
+
+def view_remaining_privacy_budget(arguments: CleanRoomArguments, party: str, services: RoomServices) -> object:
+    """Show budgets: a consumer its own, and what the provider spends on its data; the provider every party's (B-54)."""
+    snapshot = room_of_member(services.catalogue, arguments.cleanroom_name, party)
+    room, provider = snapshot.room.name, snapshot.room.provider
+    consumers = snapshot.consumers if party == provider else tuple(c for c in snapshot.consumers if c.party == party)
+    keys = [BudgetKey(room=room, party=c.party) for c in consumers]
+    keys += [
+        provider_run_key(room, provider=provider, consumer=c.party) for c in consumers if c.provider_run_templates
+    ]
+    return {"cleanroom_name": room, "budgets": [
+            budget_view(key, ledger=services.ledger, renewal=services.schedule, clock=services.clock) for key in keys
+        ]}
+
+
+def budget_view(key: BudgetKey, *, ledger: Ledger, renewal: Renewal, clock: Clock) -> dict[str, object]:
+    """Return one budget: limit, spent and remaining epsilon of this window, the lifetime total, and the renewal."""
+    record, task = ledger.settings(key), ledger.task()
+    spending = ledger.spending(key, window=task.window)
+    limit = limit_micro_epsilon(record.settings.privacy_budget)
+    suspended = task.status is TaskStatus.SUSPENDED
+    return {
+        "party_name": key.party,
+        "template_name": None if key.template == ALL_CUSTOM_TEMPLATES else key.template,
+        "differential": int(record.settings.differential),
+        "privacy_budget": limit / 1e6,
+        "spent": spending.window.micro_epsilon / 1e6,
+        "remaining": max(0, limit - spending.window.micro_epsilon) / 1e6,
+        "lifetime_epsilon": spending.lifetime.micro_epsilon / 1e6,
+        "lifetime_delta": spending.lifetime.delta_steps / 1e12,
+        "enforced": not suspended,
+        "window": task.window,
+        "window_ends": None if suspended else renewal.next_renewal(clock.now()).isoformat(),
+    }
