@@ -1,0 +1,149 @@
+"""The engine: runs a plan's exact queries in a sandbox over pinned objects. Adapter of the port `Engine`."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from cleanroom.adapters.duckdb_sandbox import EngineError, EngineLimits, Sandbox, open_sandbox, quoted
+from cleanroom.adapters.pinned_s3 import PinnedObjects
+from cleanroom.errors import BusyError, CleanRoomError, RunFailedError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mypy_boto3_s3 import S3Client
+
+    from cleanroom.rooms.tables import TableVersion
+    from cleanroom.templates.plan import Measurement, Plan, TableUse
+
+_log = logging.getLogger(__name__)
+
+RUN_FAILED = "the run could not be computed; what went wrong is not shown, because it may depend on rows"
+LARGEST_EXACT = 1 << 62
+"""Measured integers stay within plus and minus this, so that noise can be added in 64 bits' reach."""
+_PARQUET_OPTIONS = "hive_partitioning=false, union_by_name=false, binary_as_string=false, filename=false"
+
+
+class DuckDbEngine:
+    """Exact queries over tables in S3.
+
+    Args:
+        s3: a client that may read object versions of `bucket`.
+        bucket: of the tables.
+        limits: of one plan.
+    """
+
+    def __init__(self, s3: S3Client, *, bucket: str, limits: EngineLimits | None = None) -> None:
+        self._s3, self._bucket, self._limits = s3, bucket, limits or EngineLimits()
+
+    def execute(self, plan: Plan, *, versions: Mapping[str, TableVersion], run_key: int) -> Mapping[str, bytes]:
+        """Return measurement name -> exact table as an Arrow IPC stream.
+
+        Args:
+            plan: what to compute.
+            versions: by relation.
+            run_key: fills `$run_key`; 64-bit signed.
+
+        Raises:
+            RunFailedError: anything went wrong with the data or the query; one fixed sentence.
+            BusyError: S3 would not answer; nothing is known of the rows from that.
+        """
+        files = PinnedObjects(self._s3, bucket=self._bucket)
+        addresses = {use.relation: files.add(use.relation, versions[use.relation].objects) for use in plan.tables}
+        try:
+            with open_sandbox(self._limits, files=files) as sandbox:
+                return execute_in(sandbox, plan, addresses=addresses, run_key=run_key)
+        except CleanRoomError:
+            if isinstance(files.failure, BusyError):
+                raise BusyError(str(files.failure)) from files.failure
+            raise
+
+
+def execute_in(
+    sandbox: Sandbox, plan: Plan, *, addresses: Mapping[str, list[str]], run_key: int
+) -> Mapping[str, bytes]:
+    """Run every measurement of `plan` in an open sandbox; `addresses` are the objects of each relation.
+
+    Raises:
+        RunFailedError: anything went wrong.
+    """
+    reason = ""
+    try:
+        for use in plan.tables:
+            _create_view(sandbox, use, addresses[use.relation])
+        relations = [use.relation for use in plan.tables]
+        return {
+            measurement.name: _stream(_measure(sandbox, plan, measurement, relations, run_key))
+            for measurement in plan.measurements
+        }
+    except EngineError as failure:
+        reason = failure.reason
+    except _ShapeError as failure:
+        reason = failure.reason
+    _log.warning("exact query failed: %s", reason)
+    raise RunFailedError(RUN_FAILED)
+
+
+class _ShapeError(Exception):
+    """An exact table is not what its measurement says; names the rule, never a value."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def _create_view(sandbox: Sandbox, use: TableUse, addresses: list[str]) -> None:
+    """Make the relation: only the columns that the plan names, which must have the types that were linked."""
+    columns = [column for name in use.columns if (column := use.table.column(name)) is not None]
+    if len(columns) != len(use.columns) or not addresses:
+        raise _ShapeError("unknown_column")
+    # COUNT(*) alone names no column, but a view needs one.
+    selected = ", ".join(quoted(column.name) for column in columns) or 'true AS "_"'
+    listed = ", ".join(f"'{address}'" for address in addresses)
+    sandbox.trusted(
+        f"CREATE VIEW {quoted(use.relation)} AS SELECT {selected} FROM read_parquet([{listed}], {_PARQUET_OPTIONS})"
+    )
+    described = sandbox.trusted(f"DESCRIBE {quoted(use.relation)}")
+    if columns and [(row[0].lower(), row[1]) for row in described] != [
+        (column.name.lower(), column.native_type) for column in columns
+    ]:
+        raise _ShapeError("schema_changed")
+
+
+def _measure(sandbox: Sandbox, plan: Plan, measurement: Measurement, relations: list[str], run_key: int) -> pa.Table:
+    parameters = {"run_key": run_key} if "$run_key" in measurement.exact_sql else {}
+    table = sandbox.query(measurement.exact_sql, relations=relations, parameters=parameters)
+    measured = [column.name for column in measurement.columns]
+    if plan.differential:
+        if table.column_names != [*measurement.keys, *measured]:
+            raise _ShapeError("columns")
+    elif sorted(table.column_names) != sorted({*measurement.keys, *plan.exact_columns, *measured}):
+        raise _ShapeError("columns")
+    for name in measured:
+        _check_measured(table.column(name))
+    if plan.differential and not measurement.keys and table.num_rows != 1:
+        raise _ShapeError("rows_without_keys")
+    return table
+
+
+def _check_measured(column: pa.ChunkedArray) -> None:
+    if column.type != pa.int64():
+        raise _ShapeError("measured_type")
+    if column.null_count:
+        raise _ShapeError("measured_null")
+    if len(column):
+        extremes = pc.min_max(column).as_py()
+        if not -LARGEST_EXACT <= extremes["min"] <= extremes["max"] <= LARGEST_EXACT:
+            raise _ShapeError("measured_range")
+
+
+def _stream(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data

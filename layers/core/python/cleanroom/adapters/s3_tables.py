@@ -1,0 +1,150 @@
+"""Tables in S3: which objects a table has now, and what their footers say. Adapter of the port `TableStore`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from cleanroom.adapters.aws_failures import AwsFailureError, explained
+from cleanroom.adapters.duckdb_sandbox import EngineError, EngineLimits, Sandbox, open_sandbox
+from cleanroom.adapters.parquet_schema import check_linked, merged, read_columns, read_samples
+from cleanroom.adapters.pinned_s3 import PinnedObjects
+from cleanroom.errors import TableUnreadableError
+from cleanroom.ports import TableDescription
+from cleanroom.rooms.tables import Column, LinkedTable, ObjectVersion, TableVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mypy_boto3_s3 import S3Client
+
+MAX_OBJECTS = 1000
+"""Objects of one table: each is opened for its footer before a run is priced."""
+_FOOTER_BLOCK_BYTES = 64 << 10
+_REMEMBERED_FOOTERS = 10_000
+
+
+class S3TableStore:
+    """All Parquet objects under `<owner>/<name>/` of one versioned bucket.
+
+    Args:
+        s3: a client that may list object versions of the bucket and read them.
+        bucket: of the tables.
+        limits: of reading footers and samples.
+    """
+
+    def __init__(self, s3: S3Client, *, bucket: str, limits: EngineLimits | None = None) -> None:
+        self._s3, self._bucket = s3, bucket
+        self._limits = limits or EngineLimits(memory_bytes=256 << 20, seconds=60.0, spill_bytes=0)
+        self._footers: OrderedDict[tuple[str, str], tuple[Column, ...]] = OrderedDict()
+
+    def describe(self, *, owner: str, name: str) -> TableDescription:
+        """Read schema and samples of the present version.
+
+        Raises:
+            TableUnreadableError: there is no table, no row, or no common schema.
+        """
+        full_name = f"{owner}.{name}"
+        version = self._present(owner=owner, name=name)
+        files = PinnedObjects(self._s3, bucket=self._bucket)
+        addresses = files.add("t0", version.objects)
+        files.warm()
+        with open_sandbox(self._limits, files=files) as sandbox:
+            schemas = [self._footer(sandbox, full_name, version, i, addresses[i], files) for i in range(len(addresses))]
+            columns = merged(full_name, schemas)
+            try:
+                samples = read_samples(sandbox, addresses, columns)
+            except EngineError:
+                raise _unreadable(files, f"the rows of {full_name} cannot be read") from None
+        if samples is None:
+            raise TableUnreadableError(f"{full_name} has no rows yet: link it when it has")
+        return TableDescription(columns=columns, samples=samples, version=version)
+
+    def resolve(self, table: LinkedTable) -> TableVersion:
+        """Return the present version of every object, after checking that each still has the linked schema.
+
+        Reads footers only, and each version's only once while this process lives.
+
+        Raises:
+            TableUnreadableError: the table is gone, corrupt or of another schema.
+        """
+        version = self._present(owner=table.owner, name=table.name)
+        unknown = [
+            i for i, pinned in enumerate(version.objects) if (pinned.key, pinned.version_id) not in self._footers
+        ]
+        if unknown:
+            self._read_footers(table.full_name, version, unknown)
+        for pinned in version.objects:
+            check_linked(table, self._footers[pinned.key, pinned.version_id])
+        while len(self._footers) > _REMEMBERED_FOOTERS:
+            self._footers.popitem(last=False)
+        return version
+
+    def _read_footers(self, full_name: str, version: TableVersion, positions: Sequence[int]) -> None:
+        files = PinnedObjects(
+            self._s3, bucket=self._bucket, block_bytes=_FOOTER_BLOCK_BYTES, whole_below_bytes=_FOOTER_BLOCK_BYTES
+        )
+        addresses = files.add("t0", [version.objects[i] for i in positions])
+        files.warm()
+        with open_sandbox(self._limits, files=files) as sandbox:
+            for i, address in zip(positions, addresses, strict=True):
+                self._footer(sandbox, full_name, version, i, address, files)
+
+    def _footer(
+        self, sandbox: Sandbox, full_name: str, version: TableVersion, position: int, address: str, files: PinnedObjects
+    ) -> tuple[Column, ...]:
+        pinned = version.objects[position]
+        try:
+            columns = read_columns(sandbox, address)
+        except EngineError:
+            columns = ()
+        if not columns:
+            raise _unreadable(
+                files,
+                f"object {position + 1} of {len(version.objects)} of {full_name}, in the order of names, is not a "
+                "readable Parquet file",
+            )
+        self._footers[pinned.key, pinned.version_id] = columns
+        return columns
+
+    def _present(self, *, owner: str, name: str) -> TableVersion:
+        objects = []
+        with explained("S3"):
+            pages = self._s3.get_paginator("list_object_versions").paginate(
+                Bucket=self._bucket, Prefix=f"{owner}/{name}/"
+            )
+            for page in pages:
+                objects += [
+                    ObjectVersion(key=v["Key"], version_id=v["VersionId"], size_bytes=v["Size"])
+                    for v in page.get("Versions", ())
+                    if v["IsLatest"] and v["Key"].lower().endswith(".parquet")
+                ]
+        return table_version(f"{owner}.{name}", objects)
+
+
+def _unreadable(files: PinnedObjects, sentence: str) -> Exception:
+    """Return the refusal, unless it is S3 that failed; an object that was removed meanwhile is a refusal too."""
+    failure = files.failure
+    if failure is None or (isinstance(failure, AwsFailureError) and failure.code in {"NoSuchKey", "NoSuchVersion"}):
+        return TableUnreadableError(sentence)
+    return failure
+
+
+def table_version(full_name: str, objects: Sequence[ObjectVersion]) -> TableVersion:
+    """Name a set of object versions by the SHA-256 over their (key, version id, size), sorted, one JSON line each.
+
+    Raises:
+        TableUnreadableError: there is no object, or too many, or one that has no version.
+    """
+    if not objects:
+        raise TableUnreadableError(f"{full_name} has no Parquet objects")
+    if len(objects) > MAX_OBJECTS:
+        raise TableUnreadableError(f"{full_name} has more than {MAX_OBJECTS} objects: write fewer, larger ones")
+    if any(pinned.version_id == "null" for pinned in objects):
+        raise TableUnreadableError(f"{full_name} was written before its bucket kept versions: write it again")
+    ordered = sorted(objects, key=lambda pinned: (pinned.key, pinned.version_id, pinned.size_bytes))
+    lines = (json.dumps([p.key, p.version_id, p.size_bytes], separators=(",", ":")) + "\n" for p in ordered)
+    digest = hashlib.sha256("".join(lines).encode()).hexdigest()
+    return TableVersion(full_name=full_name, objects=tuple(ordered), digest=digest)
