@@ -99,7 +99,7 @@ def answer_http(
         logger.info("refused", code=refusal.code)
         body = msgspec.json.encode({"error": refusal.as_json()}, enc_hook=str)
         return Answer(status=STATUS[refusal.kind], body=body).as_event()
-    except Exception as error:  # noqa: BLE001 - the last line of defence: no trace, text or value leaves
+    except Exception as error:  # the last line of defence: no trace, text or value leaves
         return Answer(status=500, body=msgspec.json.encode({"error": _unexpected(error)})).as_event()
 
 
@@ -188,12 +188,12 @@ def answer_queue(event: dict[str, Any], context: LambdaContext, handle: Callable
 
 
 def _unexpected(error: Exception) -> dict[str, object]:
-    """Log an unexpected failure by its kind and place, never by its message, which may hold a value; give a reference."""
+    """Log an unexpected failure by kind and place, never by its message, which may hold a value."""
     reference = secrets.token_hex(8)
     places = []
     trace = error.__traceback__
     while trace is not None:
-        places.append(f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}")  # noqa: PTH119
+        places.append(f"{os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno}")
         trace = trace.tb_next
     logger.error("unexpected failure", reference=reference, kind=type(error).__name__, places=places)
     metrics.add_metric(name="UnexpectedFailures", unit=MetricUnit.Count, value=1)

@@ -1,4 +1,4 @@
-"""Every refusal, on one page: what a caller may be told, each with a stable code. Imported by all, imports nothing of ours.
+"""Every refusal, on one page: what a caller may be told, each with a stable code. Imports nothing of ours.
 
 A refusal may depend on the request, the template, the policies and the ledger, never on rows. `edge` alone turns
 a `kind` into an HTTP status; any exception that is not a `CleanRoomError` is a bug of ours and becomes an opaque 500.

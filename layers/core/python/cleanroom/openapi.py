@@ -32,7 +32,7 @@ def all_procedures() -> dict[tuple[str, str], Any]:
 
 
 def build_openapi() -> dict[str, Any]:
-    """Describe all procedures in OpenAPI 3.1; `make docs` writes it to openapi.json, and a test holds the two together."""
+    """Describe all procedures in OpenAPI 3.1; `make docs` writes openapi.json, and a test holds the two together."""
     procedures = all_procedures()
     kinds = list(dict.fromkeys(p.arguments for p in procedures.values()))
     schemas, components = msgspec.json.schema_components(kinds, ref_template="#/components/schemas/{name}")

@@ -1,32 +1,34 @@
-"""What the use cases need from outside, as Protocols. Adapters implement them; tests pass their twins from memory.py."""
+"""What the use cases need from outside, as Protocols. Adapters implement them; tests pass twins in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from cleanroom.privacy.entropy import Entropy
-from cleanroom.rooms.ledger import (
-    BudgetKey,
-    Charge,
-    LedgerEntry,
-    RunRecord,
-    RunRequest,
-    RunState,
-    SettingsRecord,
-    Spending,
-    TaskState,
-    TaskStatus,
-)
-from cleanroom.rooms.rooms import AddedTemplate, CleanRoom, Consumer, Snapshot
-from cleanroom.rooms.settings import PrivacySettings
-from cleanroom.rooms.tables import Column, LinkedTable, TableVersion
-from cleanroom.templates.plan import Plan
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
     import pyarrow as pa
+
+    from cleanroom.rooms.ledger import (
+        BudgetKey,
+        Charge,
+        LedgerEntry,
+        RunRecord,
+        RunRequest,
+        RunState,
+        SettingsRecord,
+        Spending,
+        TaskState,
+        TaskStatus,
+    )
+    from cleanroom.rooms.rooms import AddedTemplate, CleanRoom, Consumer, Snapshot
+    from cleanroom.rooms.settings import PrivacySettings
+    from cleanroom.rooms.tables import Column, LinkedTable, TableVersion
+    from cleanroom.templates.plan import Plan
 
 
 class Clock(Protocol):
@@ -195,7 +197,7 @@ class ReleaseStore(Protocol):
         """Store `release.json` unless there is one, and return the stored one: noise is drawn once per run."""
 
     def put_derived(self, *, party: str, run_id: str, name: str, content: bytes) -> None:
-        """Store another form of the stored release, e.g. `release.csv`; made from it alone, so overwriting is harmless."""
+        """Store another form of the stored release, as `release.csv`; made from it alone: overwriting is harmless."""
 
     def get(self, *, party: str, run_id: str) -> bytes | None:
         """Return `release.json`, or None."""

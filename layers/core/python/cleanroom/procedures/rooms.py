@@ -44,9 +44,7 @@ ROOMS: Routes[RoomServices] = {
     ("provider", "view_remaining_privacy_budget"): Procedure(
         arguments=a.CleanRoomArguments, call=settings.view_remaining_privacy_budget
     ),
-    ("provider", "is_dp_enabled_on_account"): Procedure(
-        arguments=a.NoArguments, call=dp_task.is_dp_enabled_on_account
-    ),
+    ("provider", "is_dp_enabled_on_account"): Procedure(arguments=a.NoArguments, call=dp_task.is_dp_enabled_on_account),
     ("consumer", "view_cleanrooms"): Procedure(arguments=a.NoArguments, call=rooms.view_cleanrooms),
     ("consumer", "install_cleanroom"): Procedure(arguments=a.CleanRoomArguments, call=rooms.install_cleanroom),
     ("consumer", "uninstall_cleanroom"): Procedure(arguments=a.CleanRoomArguments, call=rooms.uninstall_cleanroom),

@@ -8,7 +8,15 @@ from typing import Any
 import msgspec
 
 from cleanroom.privacy.noise import noise_from_json
-from cleanroom.templates.plan import MeasuredColumn, Measurement, PartitionSelection, Plan, PricePart, ReleaseQuery, TableUse
+from cleanroom.templates.plan import (
+    MeasuredColumn,
+    Measurement,
+    PartitionSelection,
+    Plan,
+    PricePart,
+    ReleaseQuery,
+    TableUse,
+)
 
 
 def plan_as_json(plan: Plan) -> bytes:

@@ -1,4 +1,4 @@
-"""The named arguments of every procedure, parsed once. The names are the same over HTTP, in Python, docs and audit log."""
+"""The named arguments of every procedure, parsed once; the same names over HTTP, in docs and in the audit log."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class Arguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Base of all argument lists; unknown names are refused."""
 
 
-class NoArguments(Arguments):
+class NoArguments(Arguments, frozen=True, kw_only=True):
     """The procedure takes none."""
 
 
-class CleanRoomArguments(Arguments):
+class CleanRoomArguments(Arguments, frozen=True, kw_only=True):
     """A procedure on one room."""
 
     cleanroom_name: Name
@@ -35,7 +35,7 @@ class PinnedEntities(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     unpin: tuple[str, ...] = ()
 
 
-class LinkDatasets(CleanRoomArguments):
+class LinkDatasets(CleanRoomArguments, frozen=True, kw_only=True):
     """Link tables by name: the objects under `<party>/<name>/` of the tables bucket.
 
     policies: per table `max_rows`, `max_groups`, `bounds`, `domains`, `min_entities`.
@@ -47,19 +47,19 @@ class LinkDatasets(CleanRoomArguments):
     entity_columns: dict[str, PinnedEntities] = {}
 
 
-class UnlinkDatasets(CleanRoomArguments):
+class UnlinkDatasets(CleanRoomArguments, frozen=True, kw_only=True):
     """Unlink tables by name."""
 
     tables: Names
 
 
-class SetColumns(CleanRoomArguments):
+class SetColumns(CleanRoomArguments, frozen=True, kw_only=True):
     """Columns that a policy allows, each as `table:column`; they replace the earlier list of the tables named."""
 
     table_and_col_names: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=1000)]
 
 
-class AddCustomSqlTemplate(CleanRoomArguments):
+class AddCustomSqlTemplate(CleanRoomArguments, frozen=True, kw_only=True):
     """Add or overwrite a template."""
 
     template_name: Name
@@ -68,26 +68,26 @@ class AddCustomSqlTemplate(CleanRoomArguments):
     dialect: Name = "snowflake"
 
 
-class TemplateArguments(CleanRoomArguments):
+class TemplateArguments(CleanRoomArguments, frozen=True, kw_only=True):
     """A procedure on one template."""
 
     template_name: Name
 
 
-class AddConsumers(CleanRoomArguments):
+class AddConsumers(CleanRoomArguments, frozen=True, kw_only=True):
     """Add consumers, all with the same settings; None leaves a consumer's settings as they are (new ones: DP off)."""
 
     consumer_names: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=100)]
     privacy_settings: dict[str, Any] | None = None
 
 
-class RemoveConsumers(CleanRoomArguments):
+class RemoveConsumers(CleanRoomArguments, frozen=True, kw_only=True):
     """Remove consumers; what they spent stays spent."""
 
     consumer_names: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=100)]
 
 
-class SetPrivacySettings(CleanRoomArguments):
+class SetPrivacySettings(CleanRoomArguments, frozen=True, kw_only=True):
     """Overwrite the whole settings record of a party (B-17).
 
     party_name: whose runs the settings rule. template_name: None for all custom templates.
@@ -98,14 +98,14 @@ class SetPrivacySettings(CleanRoomArguments):
     privacy_settings: dict[str, Any]
 
 
-class EnableTemplatesForProviderRun(CleanRoomArguments):
+class EnableTemplatesForProviderRun(CleanRoomArguments, frozen=True, kw_only=True):
     """Let the provider run these templates on the consumer's tables, with DP on or off (B-72)."""
 
     template_names: Annotated[tuple[Name, ...], msgspec.Meta(min_length=1, max_length=100)]
     differential: Literal[0, 1] = 1
 
 
-class RunArguments(CleanRoomArguments):
+class RunArguments(CleanRoomArguments, frozen=True, kw_only=True):
     """What a run, a quote and a rendering share.
 
     provider_tables, consumer_tables: become `source_table[]` and `my_table[]`, in order.
@@ -118,7 +118,7 @@ class RunArguments(CleanRoomArguments):
     arguments: dict[str, Any] = {}
 
 
-class RunAnalysis(RunArguments):
+class RunAnalysis(RunArguments, frozen=True, kw_only=True):
     """Run a template.
 
     run_id: the caller's idempotency key; the same id never charges twice. mode: `async` answers at once and is polled.
@@ -128,13 +128,13 @@ class RunAnalysis(RunArguments):
     mode: Literal["sync", "async"] = "sync"
 
 
-class SubmitAnalysisRequest(RunAnalysis):
+class SubmitAnalysisRequest(RunAnalysis, frozen=True, kw_only=True):
     """The provider runs a template over a consumer's tables."""
 
     consumer_name: Name
 
 
-class AddNoise(CleanRoomArguments):
+class AddNoise(CleanRoomArguments, frozen=True, kw_only=True):
     """Noise for numbers that a pipeline computed itself, charged to the caller's budget.
 
     values: the numbers. sensitivity: how far, in the norm of the mechanism (L1, or L2 with `gaussian`), one entity can

@@ -73,7 +73,9 @@ def _link(arguments: LinkDatasets, snapshot: Snapshot, party: str, services: Roo
             snapshot.room.name,
             kind="link_dataset",
             party=party,
-            body=json.dumps({"table": table.full_name, "entity_columns": entities, "policy": table_view(table)["policy"]}),
+            body=json.dumps(
+                {"table": table.full_name, "entity_columns": entities, "policy": table_view(table)["policy"]}
+            ),
             at=services.clock.now(),
         )
     return {"cleanroom_name": snapshot.room.name, "linked": [table_view(table) for table in linked]}
@@ -115,7 +117,11 @@ def _unlink(arguments: UnlinkDatasets, snapshot: Snapshot, party: str, services:
     for name in arguments.tables:
         services.catalogue.remove_table(snapshot.room.name, owner=party, name=name)
         services.ledger.note(
-            snapshot.room.name, kind="unlink_dataset", party=party, body=json.dumps({"table": name}), at=services.clock.now()
+            snapshot.room.name,
+            kind="unlink_dataset",
+            party=party,
+            body=json.dumps({"table": name}),
+            at=services.clock.now(),
         )
     return {"cleanroom_name": snapshot.room.name, "unlinked": list(arguments.tables)}
 

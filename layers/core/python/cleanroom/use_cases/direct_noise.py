@@ -88,9 +88,7 @@ def add_noise_to_values(arguments: AddNoise, party: str, services: NoiseServices
             "notes": ["the sensitivity is the caller's own statement; it was not derived from data"],
             "location": services.releases.location(party=party, run_id=public_id),
         }
-        stored = services.releases.put_if_absent(
-            party=party, run_id=public_id, release=msgspec.json.encode(release)
-        )
+        stored = services.releases.put_if_absent(party=party, run_id=public_id, release=msgspec.json.encode(release))
     now = services.clock.now()
     if run.state is RunState.CHARGED:
         services.ledger.advance(run_id, to=RunState.EXECUTED, at=now)

@@ -9,8 +9,8 @@ import msgspec
 
 from cleanroom.errors import CleanRoomError, InvalidRequestError, Kind
 from cleanroom.use_cases.arguments import RunAnalysis, parse_arguments
-from cleanroom.use_cases.run_template import refuse_request, run_analysis
 from cleanroom.use_cases.run_ids import scoped_run_id
+from cleanroom.use_cases.run_template import refuse_request, run_analysis
 
 if TYPE_CHECKING:
     from cleanroom.ports import RunServices
@@ -20,7 +20,7 @@ def run_dropped_request(*, key: str, version_id: str, services: RunServices) -> 
     """Run the request in one object of the inbox; its release or its refusal lands in the results bucket.
 
     The run id is a digest of the object and its version, so that an event delivered twice is one run. The party is the
-    first part of the key: who may write below that prefix is the account's business (bucket policy), and its budget pays.
+    first part of the key: who may write below that prefix is for the bucket's policies to say, and its budget pays.
     """
     party, folder, *_rest = (*key.split("/"), "", "")
     if folder != "runs":

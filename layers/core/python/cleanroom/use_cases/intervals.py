@@ -118,9 +118,7 @@ def _quantile_sql(plan: Plan, derived: list[int]) -> str:
     return f"SELECT {chosen} FROM ({plan.release.interval_sql}) AS simulated({names}){by}"
 
 
-def _matched(
-    answer: pa.Table, ends: pa.Table, plan: Plan, derived: list[int]
-) -> dict[str, list[list[float] | None]]:
+def _matched(answer: pa.Table, ends: pa.Table, plan: Plan, derived: list[int]) -> dict[str, list[list[float] | None]]:
     """Give every row of the answer the ends that were simulated for the same identity."""
     first = len(plan.release.columns)
     width = len(plan.release.identity)

@@ -1,4 +1,4 @@
-"""From a request to a priced plan: authorise, find the template and tables, render, compile. Reads no row, charges nothing."""
+"""From a request to a priced plan: authorise, find template and tables, render, compile. Charges nothing."""
 
 from __future__ import annotations
 

@@ -21,9 +21,7 @@ def quote_analysis(arguments: RunArguments, party: str, services: RunServices) -
     """
     prepared = prepare(arguments, party, services)
     plan = prepared.plan
-    budget = budget_view(
-        prepared.budget, ledger=services.ledger, renewal=services.renewal, clock=services.clock
-    )
+    budget = budget_view(prepared.budget, ledger=services.ledger, renewal=services.renewal, clock=services.clock)
     remaining = round(float(str(budget["remaining"])) * 1e6)
     price = plan.price.micro_epsilon
     return {

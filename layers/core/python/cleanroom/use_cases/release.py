@@ -61,9 +61,7 @@ def release_run(run_id: str, services: NoiseServices) -> bytes:
             raise ConflictError("the run is charged, and its exact part is not finished")
         release = _make_release(run, services)
         stored = services.releases.put_if_absent(party=run.party, run_id=public_id, release=release)
-    services.releases.put_derived(
-        party=run.party, run_id=public_id, name="release.csv", content=csv_of_release(stored)
-    )
+    services.releases.put_derived(party=run.party, run_id=public_id, name="release.csv", content=csv_of_release(stored))
     services.ledger.advance(run_id, to=RunState.RELEASED, at=services.clock.now())
     services.exact.delete(run_id)
     return stored
@@ -219,5 +217,9 @@ def answer_of_release(release: bytes) -> bytes:
     if len(release) <= ANSWER_LIMIT_BYTES:
         return release
     stored = msgspec.json.decode(release)
-    stored |= {"rows": None, "intervals": None, "left_out": "the rows are too many for one answer: read them at location"}
+    stored |= {
+        "rows": None,
+        "intervals": None,
+        "left_out": "the rows are too many for one answer: read them at location",
+    }
     return msgspec.json.encode(stored)

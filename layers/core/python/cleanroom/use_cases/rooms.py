@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def cleanroom_init(arguments: CleanRoomArguments, party: str, services: RoomServices) -> object:
-    """Make a clean room; the caller becomes its provider. Nothing is configured: DP is off, there is no budget record."""
+    """Make a clean room; the caller becomes its provider. Nothing is configured: DP is off, without a record."""
     require_provider_party(party, services.provider_parties)
     check_cleanroom_name(arguments.cleanroom_name)
     now = services.clock.now()
@@ -100,7 +100,11 @@ def add_consumers(arguments: AddConsumers, party: str, services: RoomServices) -
         if snapshot.consumer(name) is None:
             services.catalogue.put_consumer(snapshot.room.name, Consumer(party=name))
             services.ledger.note(
-                snapshot.room.name, kind="add_consumer", party=party, body=f'{{"consumer":"{name}"}}', at=services.clock.now()
+                snapshot.room.name,
+                kind="add_consumer",
+                party=party,
+                body=f'{{"consumer":"{name}"}}',
+                at=services.clock.now(),
             )
         key = BudgetKey(room=snapshot.room.name, party=name)
         if settings is not None:
@@ -118,7 +122,11 @@ def remove_consumers(arguments: RemoveConsumers, party: str, services: RoomServi
     for name in arguments.consumer_names:
         services.catalogue.remove_consumer(snapshot.room.name, name)
         services.ledger.note(
-            snapshot.room.name, kind="remove_consumer", party=party, body=f'{{"consumer":"{name}"}}', at=services.clock.now()
+            snapshot.room.name,
+            kind="remove_consumer",
+            party=party,
+            body=f'{{"consumer":"{name}"}}',
+            at=services.clock.now(),
         )
     return {"cleanroom_name": snapshot.room.name, "removed": list(arguments.consumer_names)}
 
@@ -139,18 +147,14 @@ def install_cleanroom(arguments: CleanRoomArguments, party: str, services: RoomS
             "the provider can call resume_account_dp_task, or turn differential off with set_privacy_settings"
         )
     services.catalogue.put_consumer(snapshot.room.name, replace(consumer, installed=True))
-    services.ledger.note(
-        snapshot.room.name, kind="install_cleanroom", party=party, body="{}", at=services.clock.now()
-    )
+    services.ledger.note(snapshot.room.name, kind="install_cleanroom", party=party, body="{}", at=services.clock.now())
     return {"cleanroom_name": snapshot.room.name, "installed": True}
 
 
 def uninstall_cleanroom(arguments: CleanRoomArguments, party: str, services: RoomServices) -> object:
     """Uninstall a room; what was spent stays spent."""
     snapshot, consumer = room_of_consumer(services.catalogue, arguments.cleanroom_name, party)
-    services.catalogue.put_consumer(
-        snapshot.room.name, replace(consumer, installed=False, provider_run_templates=())
-    )
+    services.catalogue.put_consumer(snapshot.room.name, replace(consumer, installed=False, provider_run_templates=()))
     services.ledger.note(
         snapshot.room.name, kind="uninstall_cleanroom", party=party, body="{}", at=services.clock.now()
     )

@@ -16,7 +16,7 @@ from cleanroom.errors import (
 )
 from cleanroom.rooms.ledger import RequestState, RunRequest, RunState
 from cleanroom.templates.plan_json import plan_as_json
-from cleanroom.use_cases.arguments import RunAnalysis
+from cleanroom.use_cases.arguments import RunAnalysis, SubmitAnalysisRequest
 from cleanroom.use_cases.charge import charge_run
 from cleanroom.use_cases.exact_payload import ExactPayload
 from cleanroom.use_cases.prepare import prepare
@@ -70,8 +70,6 @@ class QueuedRun(msgspec.Struct, frozen=True, kw_only=True):
     @staticmethod
     def kinds() -> dict[str, type[RunAnalysis]]:
         """Return the argument list of each procedure that can be queued."""
-        from cleanroom.use_cases.arguments import SubmitAnalysisRequest
-
         return {"run_analysis": RunAnalysis, "submit_analysis_request": SubmitAnalysisRequest}
 
 
@@ -91,9 +89,7 @@ def _enqueue(arguments: RunAnalysis, party: str, run_id: str, services: RunServi
     if request.request_digest != digest or request.party != party:
         raise RunConflictError("the run id belongs to another request")
     procedure = next(name for name, kind in QueuedRun.kinds().items() if kind is type(arguments))
-    queued = QueuedRun(
-        procedure=procedure, party=party, run_id=run_id, arguments=msgspec.to_builtins(arguments)
-    )
+    queued = QueuedRun(procedure=procedure, party=party, run_id=run_id, arguments=msgspec.to_builtins(arguments))
     services.queue.send(msgspec.json.encode(queued).decode())
     return msgspec.json.encode({"run_id": public_run_id(run_id), "state": request.state.value})
 

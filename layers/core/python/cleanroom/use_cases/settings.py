@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def provider_run_key(room: str, *, provider: str, consumer: str) -> BudgetKey:
-    """Return whose budget a provider-run spends: the provider's, for that consumer's data; `@` is in no party's name."""
+    """Return whose budget a provider-run spends: the provider's, over that consumer's data; no name holds an `@`."""
     return BudgetKey(room=room, party=f"{provider}@{consumer}")
 
 
@@ -78,12 +78,13 @@ def view_remaining_privacy_budget(arguments: CleanRoomArguments, party: str, ser
     room, provider = snapshot.room.name, snapshot.room.provider
     consumers = snapshot.consumers if party == provider else tuple(c for c in snapshot.consumers if c.party == party)
     keys = [BudgetKey(room=room, party=c.party) for c in consumers]
-    keys += [
-        provider_run_key(room, provider=provider, consumer=c.party) for c in consumers if c.provider_run_templates
-    ]
-    return {"cleanroom_name": room, "budgets": [
+    keys += [provider_run_key(room, provider=provider, consumer=c.party) for c in consumers if c.provider_run_templates]
+    return {
+        "cleanroom_name": room,
+        "budgets": [
             budget_view(key, ledger=services.ledger, renewal=services.schedule, clock=services.clock) for key in keys
-        ]}
+        ],
+    }
 
 
 def budget_view(key: BudgetKey, *, ledger: Ledger, renewal: Renewal, clock: Clock) -> dict[str, object]:

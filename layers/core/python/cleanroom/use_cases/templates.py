@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 from cleanroom.errors import TemplateNotFoundError
 from cleanroom.privacy.accounting import exact_fraction
-from cleanroom.rooms.names import check_template_name
 from cleanroom.rooms.approved import Template
+from cleanroom.rooms.names import check_template_name
 from cleanroom.rooms.rooms import AddedTemplate
+from cleanroom.templates.lint import lint
+from cleanroom.templates.render import template_arguments
 from cleanroom.use_cases.access import room_of_consumer, room_of_member, room_of_provider
 
 if TYPE_CHECKING:
@@ -21,8 +23,6 @@ if TYPE_CHECKING:
 
 def add_custom_sql_template(arguments: AddCustomSqlTemplate, party: str, services: RoomServices) -> object:
     """Add or overwrite a template; the answer lists what a linter found (B-39). Overwriting never resets spending."""
-    from cleanroom.templates.lint import lint
-
     snapshot = room_of_provider(services.catalogue, arguments.cleanroom_name, party)
     check_template_name(arguments.template_name)
     template = Template(
@@ -33,9 +33,7 @@ def add_custom_sql_template(arguments: AddCustomSqlTemplate, party: str, service
     )
     findings = lint(template.text, dialect=template.dialect)
     now = services.clock.now()
-    services.catalogue.put_template(
-        snapshot.room.name, AddedTemplate(template=template, added_by=party, added_at=now)
-    )
+    services.catalogue.put_template(snapshot.room.name, AddedTemplate(template=template, added_by=party, added_at=now))
     services.ledger.note(
         snapshot.room.name,
         kind="add_custom_sql_template",
@@ -47,9 +45,7 @@ def add_custom_sql_template(arguments: AddCustomSqlTemplate, party: str, service
         "cleanroom_name": snapshot.room.name,
         "template_name": template.name,
         "digest": template_digest(template),
-        "findings": [
-            {"line": f.line, "rule": f.rule, "sentence": f.sentence, "cure": f.cure} for f in findings
-        ],
+        "findings": [{"line": f.line, "rule": f.rule, "sentence": f.sentence, "cure": f.cure} for f in findings],
     }
 
 
@@ -67,8 +63,6 @@ def view_added_templates(arguments: CleanRoomArguments, party: str, services: Ro
 
 def get_arguments_from_template(arguments: TemplateArguments, party: str, services: RoomServices) -> object:
     """List the arguments that a template takes."""
-    from cleanroom.templates.render import template_arguments
-
     snapshot, _ = room_of_consumer(services.catalogue, arguments.cleanroom_name, party)
     added = added_template(snapshot, arguments.template_name)
     return {"template_name": added.template.name, "arguments": list(template_arguments(added.template.text))}
