@@ -48,8 +48,9 @@ def gaussian_noise(*, l2_squared: int, rho: Fraction) -> DiscreteGaussian:
         ValueError: out of range. That is our bug.
 
     Source:
-        Canonne, Kamath, Steinke, "The Discrete Gaussian for Differential Privacy", 2020, Theorem 14 (vectors; with
-        one sigma for all coordinates the sum there is l2^2 / sigma^2).
+        Canonne, Kamath, Steinke, "The Discrete Gaussian for Differential Privacy", 2020, Theorem 4: a
+        coordinate moved by d is d^2 / (2 sigma^2)-zCDP; Renyi divergences of independent coordinates add up (Bun,
+        Steinke, "Concentrated Differential Privacy", 2016, Lemma 2.2), and the squares sum to at most l2^2.
     """
     _check_sensitivity(l2_squared)
     _check_rational("rho", rho)
@@ -76,7 +77,7 @@ def gaussian_rho(*, epsilon: Fraction, delta: Fraction) -> Fraction:
         ValueError: out of range, or an epsilon too far out for the search. That is our bug.
 
     Source:
-        Canonne, Kamath, Steinke, "The Discrete Gaussian for Differential Privacy", 2020, Proposition 12 and
+        Canonne, Kamath, Steinke, "The Discrete Gaussian for Differential Privacy", 2020, Proposition 12 (v4) and
         Corollary 13.
     """
     _check_rational("epsilon", epsilon)

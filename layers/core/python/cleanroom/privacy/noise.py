@@ -65,7 +65,7 @@ class DiscreteGaussian:
 
     Source:
         Canonne, Kamath, Steinke, "The Discrete Gaussian for Differential Privacy", 2020, Definition 1; the
-        variance: Proposition 21.
+        variance by Poisson summation, section 2.
     """
 
     sigma_squared: Fraction

@@ -48,8 +48,8 @@ def threshold(*, noise: Noise, unit: int, delta: Fraction, max_groups: int, hard
         ValueError: out of range. That is our bug: settings are checked where they come in.
 
     Source:
-        Google, "Delta Calculation for Thresholding", Lemma 1 and its extension to several partitions, with exact
-        discrete tails and scaled weights; Wilson, Zhang, Lam, Desfontaines, Simmons-Marengo, Gipson,
+        Google, "Delta Calculation for Thresholding", Lemma 1, with exact discrete tails and scaled
+        weights; Wilson, Zhang, Lam, Desfontaines, Simmons-Marengo, Gipson,
         "Differentially Private SQL with Bounded User Contribution", 2020, section 3 (tau-thresholding).
     """
     for name, value, least in (

@@ -56,8 +56,8 @@ def discrete_laplace(*, scale: Fraction, size: int, entropy: Entropy) -> NDArray
         ValueError: out of range. That is our bug: settings and bounds are checked where they come in.
 
     Source:
-        Canonne, Kamath, Steinke, "The Discrete Gaussian for Differential Privacy", 2020, Algorithm 2 and
-        Proposition 28, with the power of two below `scale` for the range of the uniform part.
+        Canonne, Kamath, Steinke, "The Discrete Gaussian for Differential Privacy", 2020, section 5.2,
+        Algorithm 2, with the power of two below `scale` for the range of the uniform part (`_Laplace` says why).
     """
     sampler = _Laplace(scale)
     return _collect(size, sampler.acceptance, lambda count: sampler.draw(count, entropy))
@@ -78,7 +78,8 @@ def discrete_gaussian(*, sigma_squared: Fraction, size: int, entropy: Entropy) -
         ValueError: out of range. That is our bug.
 
     Source:
-        Canonne, Kamath, Steinke, "The Discrete Gaussian for Differential Privacy", 2020, Algorithm 3 and Theorem 30.
+        Canonne, Kamath, Steinke, "The Discrete Gaussian for Differential Privacy", 2020, section 5.3,
+        Algorithm 3.
     """
     sampler = _Gaussian(sigma_squared)
     return _collect(size, sampler.acceptance, lambda count: sampler.draw(count, entropy))
@@ -238,7 +239,7 @@ class _Gaussian:
             return np.take(self.small, np.minimum(magnitude, np.uint64(127)).view(np.int64))
         cut = np.minimum(magnitude, np.uint64(16 * self.scale)) >> np.uint64(self.shift)
         ratio = ((cut * self.slope) >> np.uint64(30)).view(np.int64)
-        distance = np.minimum(np.abs(ratio - self.share), np.int64(8 << 28)).view(np.uint64)
+        distance: _U64 = np.minimum(np.abs(ratio - self.share), np.int64(8 << 28)).view(np.uint64)
         return (((distance * distance) >> np.uint64(26)) * self.inverse) >> np.uint64(24)
 
 

@@ -1,4 +1,4 @@
-"""What the exact values may have been, from noisy values and public noise only: for intervals. In `privacy/`, with numpy.
+"""What the exact values may have been, from noisy values and public noise only, for intervals. In `privacy/`.
 
 `error_bars` is for what is released as measured; this is for what the release query derives from several numbers.
 """

@@ -59,8 +59,9 @@ def gaussian_tail(noise: DiscreteGaussian, *, distance: int) -> Fraction:
     Source:
         sigma^2 <= 100: the sum itself, terms rounded up, the rest as a geometric series (the ratio of neighbours
         falls), over a partial sum of the normaliser rounded down.
-        Above: with f(x) = exp(-x^2 / (2 sigma^2)), the normaliser is at least sigma sqrt(2 pi) (Canonne, Kamath,
-        Steinke 2020, Fact 19, by Poisson summation). f is convex from sigma on, so that f(x) <= the integral of f
+        Above: with f(x) = exp(-x^2 / (2 sigma^2)), the normaliser is at least sigma sqrt(2 pi): by Poisson
+        summation it is that times a sum of exp(-2 pi^2 sigma^2 y^2), whose term at y = 0 is 1 (Canonne, Kamath, Steinke
+        2020, section 2). f is convex from sigma on, so that f(x) <= the integral of f
         over [x - 1/2, x + 1/2] (Hermite-Hadamard), and the tail from d >= sigma + 1/2 is at most that of the
         continuous Gaussian from d - 1/2. Nearer to zero f falls, and f(d) plus the integral from d is used instead.
     """
