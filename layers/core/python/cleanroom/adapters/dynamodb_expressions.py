@@ -1,0 +1,85 @@
+"""Every condition and update expression that we send to DynamoDB, as constants, in its documented grammar.
+
+No arithmetic in conditions: DynamoDB refuses it, so limits are computed by the caller. All of them are parsed by
+`tests/contract/test_expressions.py`. Names are always placeholders (`#name` for attribute `name`): many of them are
+reserved words.
+"""
+
+from __future__ import annotations
+
+import re
+
+# --- both tables ---
+
+ABSENT = "attribute_not_exists(#pk)"
+IS_KIND = "#kind = :kind"
+
+# --- ledger: charge ---
+
+FITS = "attribute_not_exists(#pk) OR (#kind = :kind AND #micro_epsilon <= :at_most)"
+# Where the price alone is over the limit: no item, or whatever is in it, can make it fit.
+NEVER_FITS = "#kind = :kind AND #micro_epsilon <= :at_most"
+COUNTABLE = (
+    "attribute_not_exists(#pk) OR (#kind = :kind AND attribute_type(#micro_epsilon, :number)"
+    " AND attribute_type(#delta_steps, :number))"
+)
+SPEND_IN_WINDOW = (
+    "SET #kind = :kind, #expires_at = :expires_at ADD #micro_epsilon :micro_epsilon, #delta_steps :delta_steps,"
+    " #unmetered_micro_epsilon :unmetered_micro_epsilon, #unmetered_delta_steps :unmetered_delta_steps"
+)
+SPEND_EVER = (
+    "SET #kind = :kind ADD #micro_epsilon :micro_epsilon, #delta_steps :delta_steps,"
+    " #unmetered_micro_epsilon :unmetered_micro_epsilon, #unmetered_delta_steps :unmetered_delta_steps"
+)
+SETTINGS_AT_VERSION = "#kind = :kind AND #version = :version"
+TASK_AS_PRICED = "#kind = :kind AND #status = :status AND #window = :window"
+# A new account has no task item: it is running, in window 0.
+TASK_AS_PRICED_OR_NEW = "attribute_not_exists(#pk) OR (#kind = :kind AND #status = :status AND #window = :window)"
+HEAD_UNCHANGED = "#kind = :kind AND #count = :count AND #hash = :hash"
+
+# --- ledger: task, runs, requests ---
+
+TASK_AT_REVISION = "#kind = :kind AND #revision = :revision"
+RUN_IN_STATE = "#kind = :kind AND #state = :source"
+RUN_IN_EITHER_STATE = "#kind = :kind AND #state IN (:source, :or_source)"
+MOVE_RUN = "SET #state = :to, #state_since = :at"
+SAME_REQUEST_QUEUED = (
+    "attribute_not_exists(#pk) OR (#kind = :kind AND #state = :queued AND #party = :party"
+    " AND #request_digest = :request_digest)"
+)
+
+# --- catalogue ---
+
+ROOM_OF_PROVIDER = "#kind = :kind AND #provider = :provider"
+OVERWRITE_ROOM = "SET #body = :body ADD #revision :one"
+TOUCH_ROOM = "ADD #revision :one"
+CLOSE_ROOM = "SET #kind = :dropping ADD #revision :one"
+
+CONDITIONS = (
+    ABSENT,
+    IS_KIND,
+    FITS,
+    NEVER_FITS,
+    COUNTABLE,
+    SETTINGS_AT_VERSION,
+    TASK_AS_PRICED,
+    TASK_AS_PRICED_OR_NEW,
+    HEAD_UNCHANGED,
+    TASK_AT_REVISION,
+    RUN_IN_STATE,
+    RUN_IN_EITHER_STATE,
+    SAME_REQUEST_QUEUED,
+    ROOM_OF_PROVIDER,
+)
+UPDATES = (SPEND_IN_WINDOW, SPEND_EVER, MOVE_RUN, OVERWRITE_ROOM, TOUCH_ROOM, CLOSE_ROOM)
+
+KEY_IN_PARTITION = "#pk = :pk"
+KEY_WITH_PREFIX = "#pk = :pk AND begins_with(#sk, :prefix)"
+KEY_CONDITIONS = (KEY_IN_PARTITION, KEY_WITH_PREFIX)
+
+_NAME = re.compile(r"#([a-z_]+)", re.ASCII)
+
+
+def names_in(*expressions: str) -> dict[str, str]:
+    """Return `ExpressionAttributeNames` for what the expressions use; DynamoDB refuses unused ones."""
+    return {f"#{name}": name for expression in expressions for name in _NAME.findall(expression)}
