@@ -190,10 +190,9 @@ def _wait_until_created(cloudformation: Any) -> dict[str, str]:
 
 
 def _switched_off(template: Template) -> set[str]:
-    # The local stack always has its own user pool, so no condition of a resource is false here.
-    return {
-        name for name, resource in template["Resources"].items() if resource.get("Condition", "UseCognito") != "UseCognito"
-    }
+    # The local stack always has its own user pool: resources under that condition must be there.
+    resources = template["Resources"].items()
+    return {name for name, resource in resources if resource.get("Condition", "UseCognito") != "UseCognito"}
 
 
 def _upload_code(emulator: Emulator, source: Template, functions: Path) -> None:
@@ -231,9 +230,7 @@ def _create_users(emulator: Emulator, user_pool: str) -> dict[str, str]:
             TemporaryPassword=passwords[party],
             UserAttributes=[{"Name": "custom:party", "Value": party}],
         )
-        cognito.admin_set_user_password(
-            UserPoolId=user_pool, Username=party, Password=passwords[party], Permanent=True
-        )
+        cognito.admin_set_user_password(UserPoolId=user_pool, Username=party, Password=passwords[party], Permanent=True)
     return passwords
 
 

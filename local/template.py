@@ -39,7 +39,7 @@ def translate(template: Template, *, parameters: dict[str, str] | None = None) -
         if "Default" in parameter
     }
     # A session of its own: nothing of the machine's configuration decides what is translated.
-    session = boto3.Session(region_name=REGION, aws_access_key_id="none", aws_secret_access_key="none")
+    session = boto3.Session(region_name=REGION, botocore_session=None)
     translator = Translator(managed_policy_map={}, sam_parser=Parser(), boto_session=session)
     translated: Template = translator.translate(template, parameter_values={**defaults, **(parameters or {})})
     return translated

@@ -6,6 +6,15 @@ from pathlib import Path
 
 import pytest
 from local.emulator import Emulator, start_emulator
+from local.stack import Stack, start
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the deployed stack, and keep it together, so that parallel workers start one stack only."""
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.stack)
+            item.add_marker(pytest.mark.xdist_group("stack"))
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +28,14 @@ def emulated_aws() -> Iterator[Emulator]:
     """
     with tempfile.TemporaryDirectory(prefix="cleanroom-aws-") as folder, start_emulator(folder=Path(folder)) as aws:
         yield aws
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Give template.yaml deployed on 127.0.0.1, one for all tests: `.api_url`, `.token(party)`, `.client(service)`.
+
+    Parties: airline provides; agency and broker consume; stranger is in no clean room. Tests share it, so
+    each makes clean rooms under names of its own and leaves the DP task running. Each function is held to its role.
+    """
+    with tempfile.TemporaryDirectory(prefix="cleanroom-stack-") as folder, start(folder=Path(folder)) as deployed:
+        yield deployed
