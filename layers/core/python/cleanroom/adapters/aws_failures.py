@@ -48,6 +48,12 @@ def error_code(failure: ClientError) -> str:
     return str(failure.response.get("Error", {}).get("Code", "unknown"))
 
 
+def is_momentary(failure: ClientError) -> bool:
+    """Return whether AWS was throttled or out of order, so that the same call may succeed later."""
+    status = failure.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return error_code(failure) in _TRY_AGAIN or status >= 500
+
+
 @contextmanager
 def explained(service: str) -> Iterator[None]:
     """Translate failures of AWS calls made inside.
@@ -59,11 +65,9 @@ def explained(service: str) -> Iterator[None]:
     try:
         yield
     except ClientError as failure:
-        code = error_code(failure)
-        status = failure.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if code in _TRY_AGAIN or status >= 500:
+        if is_momentary(failure):
             raise BusyError(f"{service} is busy; the same call may be tried again") from failure
-        raise AwsFailureError(service, code) from failure
+        raise AwsFailureError(service, error_code(failure)) from failure
     except (NoConnectionError, HTTPClientError) as failure:
         raise BusyError(f"{service} did not answer; the same call may be tried again") from failure
     except BotoCoreError as failure:

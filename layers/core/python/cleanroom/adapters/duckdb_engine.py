@@ -9,14 +9,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleanroom.adapters.duckdb_sandbox import EngineError, EngineLimits, Sandbox, open_sandbox, quoted
-from cleanroom.adapters.pinned_s3 import PinnedObjects
+from cleanroom.adapters.pinned_files import PinnedFiles
 from cleanroom.errors import BusyError, CleanRoomError, RunFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mypy_boto3_s3 import S3Client
-
+    from cleanroom.adapters.pinned_files import VersionedObjects
     from cleanroom.rooms.tables import TableVersion
     from cleanroom.templates.plan import Measurement, Plan, TableUse
 
@@ -29,16 +28,15 @@ _PARQUET_OPTIONS = "hive_partitioning=false, union_by_name=false, binary_as_stri
 
 
 class DuckDbEngine:
-    """Exact queries over tables in S3.
+    """Exact queries over pinned tables.
 
     Args:
-        s3: a client that may read object versions of `bucket`.
-        bucket: of the tables.
+        objects: where the tables are.
         limits: of one plan.
     """
 
-    def __init__(self, s3: S3Client, *, bucket: str, limits: EngineLimits | None = None) -> None:
-        self._s3, self._bucket, self._limits = s3, bucket, limits or EngineLimits()
+    def __init__(self, objects: VersionedObjects, *, limits: EngineLimits | None = None) -> None:
+        self._objects, self._limits = objects, limits or EngineLimits()
 
     def execute(self, plan: Plan, *, versions: Mapping[str, TableVersion], run_key: int) -> Mapping[str, bytes]:
         """Return measurement name -> exact table as an Arrow IPC stream.
@@ -50,9 +48,9 @@ class DuckDbEngine:
 
         Raises:
             RunFailedError: anything went wrong with the data or the query; one fixed sentence.
-            BusyError: S3 would not answer; nothing is known of the rows from that.
+            BusyError: the store would not answer; that says nothing of the rows.
         """
-        files = PinnedObjects(self._s3, bucket=self._bucket)
+        files = PinnedFiles(self._objects)
         addresses = {use.relation: files.add(use.relation, versions[use.relation].objects) for use in plan.tables}
         try:
             with open_sandbox(self._limits, files=files) as sandbox:

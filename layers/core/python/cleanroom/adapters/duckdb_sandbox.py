@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from cleanroom.adapters.pinned_s3 import PinnedObjects
+    from cleanroom.adapters.pinned_files import PinnedFiles
 
 _Answer = TypeVar("_Answer")
 _log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class Sandbox:
 
 
 @contextmanager
-def open_sandbox(limits: EngineLimits, *, files: PinnedObjects | None = None) -> Iterator[Sandbox]:
+def open_sandbox(limits: EngineLimits, *, files: PinnedFiles | None = None) -> Iterator[Sandbox]:
     """Open a sandbox; at the end its memory and its temporary directory are gone.
 
     Args:

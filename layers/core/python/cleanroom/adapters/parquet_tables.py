@@ -1,4 +1,4 @@
-"""Tables in S3: which objects a table has now, and what their footers say. Adapter of the port `TableStore`."""
+"""Tables: which Parquet objects a table has now, and what their footers say. Adapter of the port `TableStore`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import json
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from cleanroom.adapters.aws_failures import AwsFailureError, explained
+from cleanroom.adapters.aws_failures import AwsFailureError
 from cleanroom.adapters.duckdb_sandbox import EngineError, EngineLimits, Sandbox, open_sandbox
 from cleanroom.adapters.parquet_schema import check_linked, merged, read_columns, read_samples
-from cleanroom.adapters.pinned_s3 import PinnedObjects
+from cleanroom.adapters.pinned_files import PinnedFiles
 from cleanroom.errors import TableUnreadableError
 from cleanroom.ports import TableDescription
 from cleanroom.rooms.tables import Column, LinkedTable, ObjectVersion, TableVersion
@@ -18,7 +18,7 @@ from cleanroom.rooms.tables import Column, LinkedTable, ObjectVersion, TableVers
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mypy_boto3_s3 import S3Client
+    from cleanroom.adapters.pinned_files import VersionedObjects
 
 MAX_OBJECTS = 1000
 """Objects of one table: each is opened for its footer before a run is priced."""
@@ -26,17 +26,16 @@ _FOOTER_BLOCK_BYTES = 64 << 10
 _REMEMBERED_FOOTERS = 10_000
 
 
-class S3TableStore:
-    """All Parquet objects under `<owner>/<name>/` of one versioned bucket.
+class ParquetTableStore:
+    """All Parquet objects under `<owner>/<name>/` of one versioned place.
 
     Args:
-        s3: a client that may list object versions of the bucket and read them.
-        bucket: of the tables.
+        objects: the place.
         limits: of reading footers and samples.
     """
 
-    def __init__(self, s3: S3Client, *, bucket: str, limits: EngineLimits | None = None) -> None:
-        self._s3, self._bucket = s3, bucket
+    def __init__(self, objects: VersionedObjects, *, limits: EngineLimits | None = None) -> None:
+        self._objects = objects
         self._limits = limits or EngineLimits(memory_bytes=256 << 20, seconds=60.0, spill_bytes=0)
         self._footers: OrderedDict[tuple[str, str], tuple[Column, ...]] = OrderedDict()
 
@@ -48,7 +47,7 @@ class S3TableStore:
         """
         full_name = f"{owner}.{name}"
         version = self._present(owner=owner, name=name)
-        files = PinnedObjects(self._s3, bucket=self._bucket)
+        files = PinnedFiles(self._objects)
         addresses = files.add("t0", version.objects)
         files.warm()
         with open_sandbox(self._limits, files=files) as sandbox:
@@ -83,9 +82,7 @@ class S3TableStore:
         return version
 
     def _read_footers(self, full_name: str, version: TableVersion, positions: Sequence[int]) -> None:
-        files = PinnedObjects(
-            self._s3, bucket=self._bucket, block_bytes=_FOOTER_BLOCK_BYTES, whole_below_bytes=_FOOTER_BLOCK_BYTES
-        )
+        files = PinnedFiles(self._objects, block_bytes=_FOOTER_BLOCK_BYTES, whole_below_bytes=_FOOTER_BLOCK_BYTES)
         addresses = files.add("t0", [version.objects[i] for i in positions])
         files.warm()
         with open_sandbox(self._limits, files=files) as sandbox:
@@ -93,7 +90,7 @@ class S3TableStore:
                 self._footer(sandbox, full_name, version, i, address, files)
 
     def _footer(
-        self, sandbox: Sandbox, full_name: str, version: TableVersion, position: int, address: str, files: PinnedObjects
+        self, sandbox: Sandbox, full_name: str, version: TableVersion, position: int, address: str, files: PinnedFiles
     ) -> tuple[Column, ...]:
         pinned = version.objects[position]
         try:
@@ -110,21 +107,11 @@ class S3TableStore:
         return columns
 
     def _present(self, *, owner: str, name: str) -> TableVersion:
-        objects = []
-        with explained("S3"):
-            pages = self._s3.get_paginator("list_object_versions").paginate(
-                Bucket=self._bucket, Prefix=f"{owner}/{name}/"
-            )
-            for page in pages:
-                objects += [
-                    ObjectVersion(key=v["Key"], version_id=v["VersionId"], size_bytes=v["Size"])
-                    for v in page.get("Versions", ())
-                    if v["IsLatest"] and v["Key"].lower().endswith(".parquet")
-                ]
-        return table_version(f"{owner}.{name}", objects)
+        present = self._objects.present(f"{owner}/{name}/")
+        return table_version(f"{owner}.{name}", [p for p in present if p.key.lower().endswith(".parquet")])
 
 
-def _unreadable(files: PinnedObjects, sentence: str) -> Exception:
+def _unreadable(files: PinnedFiles, sentence: str) -> Exception:
     """Return the refusal, unless it is S3 that failed; an object that was removed meanwhile is a refusal too."""
     failure = files.failure
     if failure is None or (isinstance(failure, AwsFailureError) and failure.code in {"NoSuchKey", "NoSuchVersion"}):

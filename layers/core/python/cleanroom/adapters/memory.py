@@ -1,0 +1,222 @@
+"""Twins in memory of what meets AWS, for tests: they pass the same `tests/contract/` files.
+
+Tables need no twin of their own: `ParquetTableStore(objects)` and `DuckDbEngine(objects)` work over `MemoryObjects`
+as over a bucket. Catalogue and ledger have theirs in `memory_catalogue.py` and `memory_ledger.py`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from datetime import UTC, timedelta
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from cleanroom.adapters.aws_failures import AwsFailureError
+from cleanroom.adapters.inbox import LARGEST_REQUEST_BYTES
+from cleanroom.adapters.noise_function import answer_of
+from cleanroom.errors import InvalidRequestError
+from cleanroom.rooms.tables import ObjectVersion
+from cleanroom.rooms.windows import next_renewal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime, tzinfo
+
+
+class MemoryObjects:
+    """A versioned bucket in memory: the twin of `S3Objects`."""
+
+    def __init__(self) -> None:
+        self._versions: dict[tuple[str, str], bytes] = {}
+        self._present: dict[str, ObjectVersion] = {}
+        self._numbers = itertools.count(1)
+
+    def put(self, key: str, content: bytes) -> ObjectVersion:
+        """Store a new version."""
+        pinned = ObjectVersion(key=key, version_id=f"v{next(self._numbers)}", size_bytes=len(content))
+        self._versions[key, pinned.version_id] = content
+        self._present[key] = pinned
+        return pinned
+
+    def put_table(self, *, owner: str, name: str, table: pa.Table, part: str = "0") -> ObjectVersion:
+        """Store an Arrow table as one Parquet object of `owner.name`."""
+        return self.put(f"{owner}/{name}/{part}.parquet", parquet_bytes(table))
+
+    def delete(self, key: str) -> None:
+        """Hide the object; its versions stay."""
+        self._present.pop(key, None)
+
+    def present(self, prefix: str) -> Sequence[ObjectVersion]:
+        """Return the present version of every object under `prefix`."""
+        return [pinned for key, pinned in self._present.items() if key.startswith(prefix)]
+
+    def read(self, pinned: ObjectVersion, *, start: int, stop: int) -> tuple[int, bytes]:
+        """Return the bytes from `start` to `stop` of that version."""
+        try:
+            return start, self._versions[pinned.key, pinned.version_id][start:stop]
+        except KeyError:
+            raise AwsFailureError("memory", "NoSuchVersion") from None
+
+
+def parquet_bytes(table: pa.Table) -> bytes:
+    """Return an Arrow table as one Parquet object; a field that is not nullable is REQUIRED there."""
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+class MemoryExactStore:
+    """The twin of `S3ExactStore`; nothing is encrypted, for nothing leaves the process."""
+
+    def __init__(self) -> None:
+        self._payloads: dict[str, bytes] = {}
+
+    def put(self, run_id: str, payload: bytes) -> None:
+        """Store; overwrites."""
+        self._payloads[run_id] = payload
+
+    def get(self, run_id: str) -> bytes | None:
+        """Fetch; None where there is none."""
+        return self._payloads.get(run_id)
+
+    def delete(self, run_id: str) -> None:
+        """Remove it; nothing happens where there is none."""
+        self._payloads.pop(run_id, None)
+
+
+class MemoryReleaseStore:
+    """The twin of `S3ReleaseStore`.
+
+    Attributes:
+        files: (party, run id, name) -> content.
+    """
+
+    def __init__(self) -> None:
+        self.files: dict[tuple[str, str, str], bytes] = {}
+
+    def put_if_absent(self, *, party: str, run_id: str, release: bytes) -> bytes:
+        """Store `release.json` unless there is one, and return the stored one."""
+        return self.files.setdefault((party, run_id, "release.json"), release)
+
+    def put_derived(self, *, party: str, run_id: str, name: str, content: bytes) -> None:
+        """Store another form of the stored release."""
+        self.files[party, run_id, name] = content
+
+    def get(self, *, party: str, run_id: str) -> bytes | None:
+        """Return `release.json`, or None."""
+        return self.files.get((party, run_id, "release.json"))
+
+    def location(self, *, party: str, run_id: str) -> str:
+        """Return the address that a bucket called `memory` would have."""
+        return f"s3://memory/releases/{party}/{run_id}/"
+
+
+class DirectNoiseFunction:
+    """The twin of `LambdaNoiseFunction`: calls what the function would call; requests and answers still are JSON.
+
+    Args:
+        invoke: takes the event, returns the function's answer, `{"ok": …}` or `{"error": …}`.
+    """
+
+    def __init__(self, invoke: Callable[[dict[str, object]], dict[str, object]]) -> None:
+        self._invoke = invoke
+
+    def release(self, run_id: str) -> bytes:
+        """Release one executed run. Raises what it answers with."""
+        return self._answer({"action": "release", "run_id": run_id})
+
+    def publish_refusal(self, *, party: str, run_id: str, error: bytes) -> None:
+        """Have a refusal written. Raises what it answers with."""
+        self._answer({"action": "publish_refusal", "party": party, "run_id": run_id, "error": error.decode()})
+
+    def _answer(self, event: dict[str, object]) -> bytes:
+        return answer_of(json.dumps(self._invoke(json.loads(json.dumps(event)))).encode())
+
+
+class MemoryRunQueue:
+    """The twin of `SqsRunQueue`.
+
+    Attributes:
+        bodies: what was sent, in order.
+    """
+
+    def __init__(self) -> None:
+        self.bodies: list[str] = []
+
+    def send(self, body: str) -> None:
+        """Enqueue one JSON message."""
+        self.bodies.append(body)
+
+
+class MemoryInbox:
+    """The twin of `S3Inbox`."""
+
+    def __init__(self) -> None:
+        self._contents: dict[tuple[str, str], bytes] = {}
+
+    def drop(self, *, key: str, version_id: str, content: bytes) -> None:
+        """Drop a request."""
+        self._contents[key, version_id] = content
+
+    def read(self, *, key: str, version_id: str) -> bytes:
+        """Return the object's bytes. Raises InvalidRequestError."""
+        content = self._contents.get((key, version_id))
+        if content is None:
+            raise InvalidRequestError("the dropped request was removed before it was read")
+        if len(content) > LARGEST_REQUEST_BYTES:
+            raise InvalidRequestError("a run request is at most 1 MiB")
+        return content
+
+
+class MemorySchedule:
+    """The twin of `EventBridgeSchedule`."""
+
+    def __init__(self, *, expression: str = "cron(0 0 * * ? *)", zone: tzinfo = UTC, enabled: bool = True) -> None:
+        self._expression, self._zone, self._enabled = expression, zone, enabled
+
+    def set_enabled(self, enabled: bool) -> None:
+        """Enable or disable it."""
+        self._enabled = enabled
+
+    def is_enabled(self) -> bool:
+        """Return whether it is enabled."""
+        return self._enabled
+
+    def next_renewal(self, now: datetime) -> datetime:
+        """Return when the schedule next opens a window; UTC."""
+        return next_renewal(self._expression, zone=self._zone, now=now)
+
+
+class FixedClock:
+    """A clock that stands still until it is told to go on."""
+
+    def __init__(self, at: datetime) -> None:
+        self._now = at.astimezone(UTC)
+
+    def now(self) -> datetime:
+        """Return the time, in UTC."""
+        return self._now
+
+    def advance(self, *, seconds: float) -> None:
+        """Go on by so many seconds."""
+        self._now += timedelta(seconds=seconds)
+
+
+class CountingIds:
+    """Identifiers that repeat from test to test: `run-00000001`, …, and keys 1, 2, …"""
+
+    def __init__(self) -> None:
+        self._runs = itertools.count(1)
+        self._keys = itertools.count(1)
+
+    def run_id(self) -> str:
+        """Return the next run id."""
+        return f"run-{next(self._runs):08}"
+
+    def run_key(self) -> int:
+        """Return the next key."""
+        return next(self._keys)

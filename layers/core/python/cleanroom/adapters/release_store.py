@@ -1,0 +1,87 @@
+"""Releases in the results bucket, each written once. Adapter of the port `ReleaseStore`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from cleanroom.adapters.aws_failures import AwsFailureError, explained
+from cleanroom.errors import BusyError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_ATTEMPTS = 5
+_CONTENT_TYPES = {"json": "application/json", "csv": "text/csv"}
+
+
+class S3ReleaseStore:
+    """Objects `releases/<party>/<run id>/<name>` of one bucket.
+
+    Args:
+        s3: a client that may put and get there.
+        bucket: its name.
+        pause_seconds: between two tries when two writers meet; > 0.
+    """
+
+    def __init__(self, s3: S3Client, *, bucket: str, pause_seconds: float = 0.1) -> None:
+        self._s3, self._bucket, self._pause_seconds = s3, bucket, pause_seconds
+
+    def put_if_absent(self, *, party: str, run_id: str, release: bytes) -> bytes:
+        """Store `release.json` unless there is one, and return the stored one.
+
+        Raises:
+            BusyError: two writers kept meeting, or S3 would not answer. Try again: at most one release is stored.
+        """
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                time.sleep(self._pause_seconds * attempt)
+            try:
+                with explained("S3"):
+                    self._s3.put_object(
+                        Bucket=self._bucket,
+                        Key=_key(party, run_id, "release.json"),
+                        Body=release,
+                        ContentType=_CONTENT_TYPES["json"],
+                        IfNoneMatch="*",
+                    )
+            except AwsFailureError as failure:
+                # 412: there is one. 409: another writer is at it, and may yet fail.
+                if failure.code not in {"PreconditionFailed", "ConditionalRequestConflict"}:
+                    raise
+                stored = self.get(party=party, run_id=run_id)
+                if stored is not None:
+                    return stored
+            else:
+                return release
+        raise BusyError("the release is being written by another attempt; the same call may be tried again")
+
+    def put_derived(self, *, party: str, run_id: str, name: str, content: bytes) -> None:
+        """Store another form of the stored release; overwriting is harmless, for it is made from the release alone."""
+        with explained("S3"):
+            self._s3.put_object(
+                Bucket=self._bucket,
+                Key=_key(party, run_id, name),
+                Body=content,
+                ContentType=_CONTENT_TYPES.get(name.rpartition(".")[2], "application/octet-stream"),
+            )
+
+    def get(self, *, party: str, run_id: str) -> bytes | None:
+        """Return `release.json`, or None."""
+        try:
+            with explained("S3"):
+                return self._s3.get_object(Bucket=self._bucket, Key=_key(party, run_id, "release.json"))["Body"].read()
+        except AwsFailureError as failure:
+            if failure.code == "NoSuchKey":
+                return None
+            raise
+
+    def location(self, *, party: str, run_id: str) -> str:
+        """Return the s3:// address of the run's folder."""
+        return f"s3://{self._bucket}/{_key(party, run_id, '')}"
+
+
+def _key(party: str, run_id: str, name: str) -> str:
+    if "/" in party or "/" in run_id or not party or not run_id:
+        raise ValueError("a party and a run id are one part of a key each")
+    return f"releases/{party}/{run_id}/{name}"
