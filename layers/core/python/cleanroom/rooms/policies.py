@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date
-from itertools import pairwise
 from fractions import Fraction
+from itertools import pairwise
 
 from cleanroom.errors import InvalidRequestError
 from cleanroom.privacy.accounting import exact_fraction
