@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 ROW_MAKERS = frozenset({"unnest", "range", "generate_series"})
 """Table functions that may run: each makes rows from its arguments, and from nothing else."""
 
-_SOURCES = frozenset({"BASE_TABLE", "TABLE_FUNCTION", "SUBQUERY", "JOIN", "EMPTY", "EXPRESSION_LIST", "EMPTY_FROM"})
+_SOURCES = frozenset({"BASE_TABLE", "TABLE_FUNCTION", "SUBQUERY", "JOIN", "EMPTY", "EXPRESSION_LIST"})
 _OTHER_SOURCES = frozenset({"SHOW_REF", "PIVOT", "COLUMN_DATA", "DELIM_GET", "BOUND_TABLE_REF", "CTE", "INVALID"})
 _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -216,22 +216,22 @@ def accepted(tree: Mapping[str, Any], *, relations: Collection[str]) -> bool:
 
 
 def _source_accepted(node: Mapping[str, Any], names: Collection[str]) -> bool:
+    # A source of a kind that this file does not know is refused, wherever the tree has a place for sources.
+    for place in ("from_table", "left", "right"):
+        source = node.get(place)
+        if isinstance(source, dict) and "class" not in source and source.get("type") not in _SOURCES:
+            return False
     kind = node.get("type")
-    if kind in _OTHER_SOURCES:
-        return False
+    if not isinstance(kind, str):
+        return True  # a data type is an object of its own, and this node is not a source
     if kind == "BASE_TABLE":
-        plain = not node["schema_name"] and not node["catalog_name"] and not node["at_clause"]
-        return plain and node["table_name"].lower() in names
+        plain = not (node.get("schema_name") or node.get("catalog_name") or node.get("at_clause"))
+        return plain and str(node.get("table_name")).lower() in names
     if kind == "TABLE_FUNCTION":
         function = node["function"]
-        return (
-            function["function_name"].lower() in ROW_MAKERS
-            and not function.get("schema")
-            and not function.get("catalog")
-        )
-    # A source of a kind that this file does not know is refused, wherever the tree has a place for sources.
-    source = node.get("from_table")
-    return source is None or source["type"] in _SOURCES
+        plain = not function.get("schema") and not function.get("catalog")
+        return plain and function["function_name"].lower() in ROW_MAKERS
+    return kind not in _OTHER_SOURCES
 
 
 def _nodes(value: Any) -> Iterator[Mapping[str, Any]]:
