@@ -1,4 +1,4 @@
-"""Wires what each function holds from its environment: the only place that reads environment variables for adapters.
+"""Wires what each function holds from its environment: the only place where adapters meet environment variables.
 
 Each function imports only what it needs, inside its own wiring: not every function has the engine's layer, and none pays
 at cold start for another's libraries. Nothing random is drawn here, so that a restored snapshot repeats nothing.
@@ -29,18 +29,19 @@ if TYPE_CHECKING:
 _QUICK = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
 _PATIENT = Config(connect_timeout=2, read_timeout=60, retries={"total_max_attempts": 5, "mode": "standard"})
 _WAITING = Config(connect_timeout=2, read_timeout=890, retries={"total_max_attempts": 1})
-"""For invoking add_noise: it is waited for, and a lost answer is for the caller's next attempt, not for a second call."""
+"""For invoking add_noise: a lost answer is for the caller's next attempt, not for a second call."""
 
 
 @lru_cache(maxsize=1)
 def room_services() -> RoomServices:
     """Return what the `rooms` function holds."""
-    from cleanroom.adapters.s3_tables import S3TableStore
+    from cleanroom.adapters.parquet_tables import ParquetTableStore
+    from cleanroom.adapters.pinned_s3 import S3Objects
 
     return RoomServices(
         catalogue=_catalogue(),
         ledger=_ledger(),
-        tables=S3TableStore(_client("s3", _PATIENT), bucket=os.environ["TABLES_BUCKET"]),
+        tables=ParquetTableStore(S3Objects(_client("s3", _PATIENT), bucket=os.environ["TABLES_BUCKET"])),
         schedule=_schedule(),
         clock=SystemClock(),
         provider_parties=_provider_parties(),
@@ -54,15 +55,17 @@ def run_services() -> RunServices:
     from cleanroom.adapters.exact_store import S3ExactStore
     from cleanroom.adapters.inbox import S3Inbox
     from cleanroom.adapters.noise_function import LambdaNoiseFunction
+    from cleanroom.adapters.parquet_tables import ParquetTableStore
+    from cleanroom.adapters.pinned_s3 import S3Objects
     from cleanroom.adapters.run_queue import SqsRunQueue
-    from cleanroom.adapters.s3_tables import S3TableStore
 
     s3 = _client("s3", _PATIENT)
+    table_objects = S3Objects(s3, bucket=os.environ["TABLES_BUCKET"])
     return RunServices(
         catalogue=_catalogue(),
         ledger=_ledger(),
-        tables=S3TableStore(s3, bucket=os.environ["TABLES_BUCKET"]),
-        engine=DuckDbEngine(s3, bucket=os.environ["TABLES_BUCKET"], limits=_engine_limits()),
+        tables=ParquetTableStore(table_objects),
+        engine=DuckDbEngine(table_objects, limits=_engine_limits()),
         exact=S3ExactStore(
             s3=s3,
             kms=_client("kms", _QUICK),
