@@ -1,0 +1,166 @@
+"""Encryption, retention, recovery: of everything that holds data, in the template that is deployed."""
+
+from typing import Any
+
+import pytest
+from translated import Deployed, as_list
+
+BUCKETS = {
+    "TablesBucket": "TablesKey",
+    "InboxBucket": "InboxKey",
+    "ExactBucket": "ExactKey",
+    "ResultsBucket": "ResultsKey",
+}
+RETAINED = {"AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::Cognito::UserPool"}
+
+
+def arn_of(name: str) -> dict[str, Any]:
+    return {"Fn::GetAtt": [name, "Arn"]}
+
+
+def test_there_are_the_four_buckets_and_no_other(deployed: Deployed) -> None:
+    assert set(deployed.of_type("AWS::S3::Bucket")) == set(BUCKETS)
+
+
+@pytest.mark.parametrize(("bucket", "key"), BUCKETS.items())
+def test_each_bucket_is_encrypted_with_its_own_key(deployed: Deployed, bucket: str, key: str) -> None:
+    (rule,) = deployed.of_type("AWS::S3::Bucket")[bucket]["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["BucketKeyEnabled"] is True
+    assert rule["ServerSideEncryptionByDefault"] == {"SSEAlgorithm": "aws:kms", "KMSMasterKeyID": arn_of(key)}
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_each_bucket_is_private_versioned_and_tidied(deployed: Deployed, bucket: str) -> None:
+    properties = deployed.of_type("AWS::S3::Bucket")[bucket]
+    assert set(properties["PublicAccessBlockConfiguration"].values()) == {True}
+    assert len(properties["PublicAccessBlockConfiguration"]) == 4
+    assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
+    assert properties["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
+    rules = properties["LifecycleConfiguration"]["Rules"]
+    assert all(rule["Status"] == "Enabled" for rule in rules)
+    assert any("NoncurrentVersionExpiration" in rule for rule in rules)
+    assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
+
+
+def test_exact_integers_live_for_a_day_old_versions_included(deployed: Deployed) -> None:
+    rules = deployed.of_type("AWS::S3::Bucket")["ExactBucket"]["LifecycleConfiguration"]["Rules"]
+    (rule,) = [rule for rule in rules if "ExpirationInDays" in rule]
+    assert rule["ExpirationInDays"] == 1
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+
+
+@pytest.mark.parametrize("bucket", BUCKETS)
+def test_each_bucket_refuses_plain_http_and_other_keys(deployed: Deployed, bucket: str) -> None:
+    policies = deployed.of_type("AWS::S3::BucketPolicy").values()
+    (policy,) = [properties["PolicyDocument"] for properties in policies if properties["Bucket"] == {"Ref": bucket}]
+    said = {statement["Sid"]: statement for statement in policy["Statement"]}
+    tls = said["TlsOnly"]
+    assert (tls["Effect"], tls["Principal"], tls["Action"]) == ("Deny", "*", "s3:*")
+    assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert tls["Resource"] == [arn_of(bucket), {"Fn::Sub": f"${{{bucket}.Arn}}/*"}]
+    # Without the Null condition a request that leaves the choice to the bucket would be refused as well.
+    header = "s3:x-amz-server-side-encryption"
+    assert said["NoOtherEncryption"]["Condition"] == {
+        "Null": {header: "false"},
+        "StringNotEquals": {header: "aws:kms"},
+    }
+    assert said["NoOtherKey"]["Condition"] == {
+        "Null": {f"{header}-aws-kms-key-id": "false"},
+        "StringNotEquals": {f"{header}-aws-kms-key-id": arn_of(BUCKETS[bucket])},
+    }
+
+
+def test_the_doors_of_exact_and_results_are_shut_to_all_but_one_role(deployed: Deployed) -> None:
+    policies = deployed.of_type("AWS::S3::BucketPolicy")
+
+    def but(policy: str, sid: str) -> tuple[list[str], Any]:
+        (said,) = [said for said in policies[policy]["PolicyDocument"]["Statement"] if said["Sid"] == sid]
+        assert (said["Effect"], said["Principal"]) == ("Deny", "*")
+        return as_list(said["Action"]), said["Condition"]["ArnNotEquals"]["aws:PrincipalArn"]
+
+    reads = ["s3:GetObject", "s3:GetObjectVersion"]
+    assert but("ExactBucketPolicy", "OnlyAddNoiseReads") == (reads, arn_of("AddNoiseRole"))
+    assert but("ExactBucketPolicy", "OnlyRunTemplateWrites") == (["s3:PutObject"], arn_of("RunTemplateRole"))
+    writes, role = but("ResultsBucketPolicy", "OnlyAddNoiseWrites")
+    assert "s3:PutObject" in writes
+    assert role == arn_of("AddNoiseRole")
+
+
+@pytest.mark.parametrize("table", ["LedgerTable", "CatalogueTable"])
+def test_tables_are_encrypted_recoverable_protected_and_expire(deployed: Deployed, table: str) -> None:
+    properties = deployed.of_type("AWS::DynamoDB::Table")[table]
+    assert properties["SSESpecification"] == {
+        "SSEEnabled": True,
+        "SSEType": "KMS",
+        "KMSMasterKeyId": arn_of("LedgerKey"),
+    }
+    assert properties["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert properties["DeletionProtectionEnabled"] is True
+    assert properties["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert properties["BillingMode"] == "PAY_PER_REQUEST"
+    assert [key["AttributeName"] for key in properties["KeySchema"]] == ["pk", "sk"]
+
+
+def test_queues_are_encrypted_refuse_plain_http_and_keep_what_failed(deployed: Deployed) -> None:
+    queues = deployed.of_type("AWS::SQS::Queue")
+    for name, properties in queues.items():
+        assert properties["KmsMasterKeyId"] == arn_of("InboxKey"), name
+        (policy,) = [
+            policy["PolicyDocument"]
+            for policy in deployed.of_type("AWS::SQS::QueuePolicy").values()
+            if policy["Queues"] == [{"Ref": name}]
+        ]
+        (tls,) = [said for said in policy["Statement"] if said["Effect"] == "Deny"]
+        assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert queues["RunQueue"]["RedrivePolicy"]["deadLetterTargetArn"] == arn_of("DeadLetterQueue")
+    assert queues["DeadLetterQueue"]["MessageRetentionPeriod"] == 14 * 24 * 3600
+    timeout = deployed.of_type("AWS::Lambda::Function")["RunTemplateFunction"]["Timeout"]
+    assert queues["RunQueue"]["VisibilityTimeout"] > timeout
+
+
+def test_only_the_inbox_may_put_into_the_run_queue(deployed: Deployed) -> None:
+    (said,) = [
+        said
+        for said in deployed.of_type("AWS::SQS::QueuePolicy")["RunQueuePolicy"]["PolicyDocument"]["Statement"]
+        if said["Effect"] == "Allow"
+    ]
+    assert said["Principal"] == {"Service": "s3.amazonaws.com"}
+    assert said["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    bucket = deployed.of_type("AWS::S3::Bucket")["InboxBucket"]["BucketName"]["Fn::Sub"]
+    assert said["Condition"]["ArnEquals"]["aws:SourceArn"]["Fn::Sub"].endswith(f":::{bucket}")
+
+
+def test_every_key_rotates_and_its_administrators_cannot_use_it(deployed: Deployed) -> None:
+    use = {
+        "kms:Decrypt",
+        "kms:Encrypt",
+        "kms:GenerateDataKey",
+        "kms:ReEncryptFrom",
+        "kms:ReEncryptTo",
+        "kms:CreateGrant",
+    }
+    for name, properties in deployed.of_type("AWS::KMS::Key").items():
+        assert properties["EnableKeyRotation"] is True, name
+        for said in properties["KeyPolicy"]["Statement"]:
+            assert said["Effect"] == "Allow"
+            if "Condition" not in said:
+                assert not use & set(as_list(said["Action"])), (name, said["Sid"])
+
+
+def test_every_log_group_is_encrypted_and_ends(deployed: Deployed) -> None:
+    groups = deployed.of_type("AWS::Logs::LogGroup")
+    for name, properties in groups.items():
+        assert properties["KmsKeyId"] == arn_of("LogsKey"), name
+        assert properties["RetentionInDays"] == {"Ref": "LogRetentionDays"}, name
+    used = {
+        properties["LoggingConfig"]["LogGroup"]["Ref"]
+        for properties in deployed.of_type("AWS::Lambda::Function").values()
+    }
+    assert used | {"ApiLogs"} == set(groups)
+
+
+def test_what_holds_data_outlives_the_stack(deployed: Deployed) -> None:
+    for name, resource in deployed.resources.items():
+        if resource["Type"] in RETAINED:
+            assert resource["DeletionPolicy"] == "Retain", name
+            assert resource["UpdateReplacePolicy"] == "Retain", name
