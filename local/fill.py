@@ -5,6 +5,7 @@ one output for each before the stack is created, and `fill_gaps` reads them back
 """
 
 import copy
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from local.emulator import Emulator
 from local.template import Template
 
 Properties = dict[str, Any]
+Client = Callable[[str], Any]
 
 
 def gaps_as_outputs(template: Template) -> tuple[Template, dict[str, dict[str, Any]]]:
@@ -68,30 +70,31 @@ def fill_gaps(
             return [resolved(inner) for inner in value]
         return value
 
+    client = functools.cache(emulator.client)  # making one takes longer than all calls together
     for name, properties in gaps.items():
         created = resources[name]
         for gap, value in properties.items():
-            _FILLS[created["type"], gap](emulator, created["id"], resolved(value))
+            _FILLS[created["type"], gap](client, created["id"], resolved(value))
 
 
-def _table_encryption(emulator: Emulator, table: str, value: Properties) -> None:
+def _table_encryption(client: Client, table: str, value: Properties) -> None:
     specification = {
         "Enabled": value["SSEEnabled"],
         "SSEType": value["SSEType"],
         "KMSMasterKeyId": value["KMSMasterKeyId"],
     }
-    emulator.client("dynamodb").update_table(TableName=table, SSESpecification=specification)
+    client("dynamodb").update_table(TableName=table, SSESpecification=specification)
 
 
-def _table_recovery(emulator: Emulator, table: str, value: Properties) -> None:
-    emulator.client("dynamodb").update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=value)
+def _table_recovery(client: Client, table: str, value: Properties) -> None:
+    client("dynamodb").update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=value)
 
 
-def _table_expiry(emulator: Emulator, table: str, value: Properties) -> None:
-    emulator.client("dynamodb").update_time_to_live(TableName=table, TimeToLiveSpecification=value)
+def _table_expiry(client: Client, table: str, value: Properties) -> None:
+    client("dynamodb").update_time_to_live(TableName=table, TimeToLiveSpecification=value)
 
 
-def _bucket_encryption(emulator: Emulator, bucket: str, value: Properties) -> None:
+def _bucket_encryption(client: Client, bucket: str, value: Properties) -> None:
     rules = [
         {
             "BucketKeyEnabled": rule["BucketKeyEnabled"],
@@ -99,10 +102,10 @@ def _bucket_encryption(emulator: Emulator, bucket: str, value: Properties) -> No
         }
         for rule in value["ServerSideEncryptionConfiguration"]
     ]
-    emulator.client("s3").put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": rules})
+    client("s3").put_bucket_encryption(Bucket=bucket, ServerSideEncryptionConfiguration={"Rules": rules})
 
 
-def _bucket_lifecycle(emulator: Emulator, bucket: str, value: Properties) -> None:
+def _bucket_lifecycle(client: Client, bucket: str, value: Properties) -> None:
     rules = []
     for rule in value["Rules"]:
         known = {
@@ -122,22 +125,22 @@ def _bucket_lifecycle(emulator: Emulator, bucket: str, value: Properties) -> Non
             key: rule[key] for key in ("AbortIncompleteMultipartUpload", "NoncurrentVersionExpiration") if key in rule
         }
         rules.append(said)
-    emulator.client("s3").put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
+    client("s3").put_bucket_lifecycle_configuration(Bucket=bucket, LifecycleConfiguration={"Rules": rules})
 
 
-def _bucket_ownership(emulator: Emulator, bucket: str, value: Properties) -> None:
-    emulator.client("s3").put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=value)
+def _bucket_ownership(client: Client, bucket: str, value: Properties) -> None:
+    client("s3").put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=value)
 
 
-def _schedule_time_zone(emulator: Emulator, schedule: str, value: str) -> None:
-    scheduler = emulator.client("scheduler")
+def _schedule_time_zone(client: Client, schedule: str, value: str) -> None:
+    scheduler = client("scheduler")
     (found,) = [found for found in scheduler.list_schedules()["Schedules"] if found["Name"] == schedule]
     whole = scheduler.get_schedule(Name=schedule, GroupName=found["GroupName"])
     kept = ("Name", "GroupName", "Description", "ScheduleExpression", "FlexibleTimeWindow", "State", "Target")
     scheduler.update_schedule(**{key: whole[key] for key in kept}, ScheduleExpressionTimezone=value)
 
 
-_FILLS: dict[tuple[str, str], Callable[[Emulator, str, Any], None]] = {
+_FILLS: dict[tuple[str, str], Callable[[Client, str, Any], None]] = {
     ("AWS::DynamoDB::Table", "SSESpecification"): _table_encryption,
     ("AWS::DynamoDB::Table", "PointInTimeRecoverySpecification"): _table_recovery,
     ("AWS::DynamoDB::Table", "TimeToLiveSpecification"): _table_expiry,
