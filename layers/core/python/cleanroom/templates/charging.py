@@ -1,0 +1,97 @@
+"""Gives every measured column its noise, and the run its price: pure epsilon adds up, Gaussian columns share one rho. Pure.
+
+All Gaussian columns of a run are one vector: their epsilons and deltas are added, the sum becomes one zCDP parameter
+by the tight conversion, and that is split in proportion to the epsilons paid.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from cleanroom.privacy.accounting import price_of
+from cleanroom.privacy.calibration import gaussian_noise, gaussian_rho, laplace_noise
+from cleanroom.privacy.noise import Noise
+from cleanroom.privacy.partition_selection import threshold
+from cleanroom.templates.bounding import HARD_LIMIT, count_unit, exact_query
+from cleanroom.templates.domains import key_name
+from cleanroom.templates.draft import Draft
+from cleanroom.templates.measurements import DraftColumn, PartKind
+from cleanroom.templates.plan import MeasuredColumn, Measurement, PartitionSelection
+from cleanroom.templates.trees import to_sql
+
+
+def measurements_of(drafts: list[Draft], *, selection_delta: Fraction) -> tuple[Measurement, ...]:
+    """Return the finished measurements.
+
+    Args:
+        drafts: all of the run: the Gaussian share of each depends on the others.
+        selection_delta: spent by each selection of private groups.
+    """
+    gaussian = [c for d in drafts for c in d.columns if c.gaussian]
+    epsilon = sum((c.epsilon for c in gaussian), Fraction(0))
+    delta = sum((c.delta for c in gaussian), Fraction(0))
+    rho_per_epsilon = gaussian_rho(epsilon=epsilon, delta=delta) / epsilon if gaussian else Fraction(0)
+    return tuple(_measurement(d, rho_per_epsilon=rho_per_epsilon, selection_delta=selection_delta) for d in drafts)
+
+
+def _measurement(draft: Draft, *, rho_per_epsilon: Fraction, selection_delta: Fraction) -> Measurement:
+    columns = tuple(_measured(draft, c, rho_per_epsilon=rho_per_epsilon) for c in draft.columns)
+    selection = None
+    if draft.factors is None and draft.entities_column is not None:
+        entities = next(c for c in columns if c.name == draft.entities_column)
+        tau = threshold(
+            noise=entities.noise,
+            unit=count_unit(draft),
+            delta=selection_delta,
+            max_groups=draft.bounds.max_groups,
+            hard_limit=HARD_LIMIT * draft.bounds.max_groups,
+            at_least=draft.at_least,
+        )
+        selection = PartitionSelection(column=entities.name, tau=tau, delta=selection_delta)
+    return Measurement(
+        name=draft.name,
+        exact_sql=to_sql(exact_query(draft)),
+        keys=tuple(key_name(p) for p in range(len(draft.keys))),
+        columns=columns,
+        partition_selection=selection,
+        bounds=draft.texts,
+    )
+
+
+def _measured(draft: Draft, c: DraftColumn, *, rho_per_epsilon: Fraction) -> MeasuredColumn:
+    k, m = draft.bounds.max_groups, draft.bounds.max_rows
+    rows = 1 if c.part.kind is PartKind.ENTITIES else m
+    step = count_unit(draft) if c.grid is None else c.grid.heaviest
+    unit = Fraction(1, count_unit(draft)) if c.grid is None else c.grid.unit
+    noise: Noise
+    if c.gaussian:
+        sensitivity = k * (rows * step) ** 2
+        noise = gaussian_noise(l2_squared=sensitivity, rho=rho_per_epsilon * c.epsilon)
+    else:
+        sensitivity = k * rows * step
+        noise = laplace_noise(l1_sensitivity=sensitivity, epsilon=c.epsilon)
+    return MeasuredColumn(
+        name=c.name,
+        meaning=_meaning(c),
+        unit=unit,
+        is_count=c.grid is None,
+        noise=noise,
+        norm="l2" if c.gaussian else "l1",
+        sensitivity=sensitivity,
+        price=price_of(epsilon=c.epsilon, delta=c.delta),
+    )
+
+
+def _meaning(c: DraftColumn) -> str:
+    """Say what is measured, for people; literals are left out."""
+    match c.part.kind:
+        case PartKind.ROWS:
+            return "rows"
+        case PartKind.ENTITIES:
+            return "entities"
+        case PartKind.VALUES:
+            return "values that are not NULL"
+    if c.grid is not None and c.grid.centred:
+        return f"sum around {float(c.grid.middle * c.grid.unit):g}, each value within [{float(c.grid.lo):g}, {float(c.grid.hi):g}]"
+    lo, hi = (c.grid.lo, c.grid.hi) if c.grid is not None else (Fraction(0), Fraction(0))
+    return f"sum, each value within [{float(lo):g}, {float(hi):g}]"

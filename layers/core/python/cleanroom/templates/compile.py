@@ -1,0 +1,128 @@
+"""The compiler: a rendered query becomes a plan, or a refusal. Pure; every refusal that a query can meet is raised here.
+
+Passes, in order: parse -> queries (names, ownership, expressions, measurements) -> charging (noise, exact SQL, price)
+-> release query. With DP off, `plain.py` takes the place of the last two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import sqlglot
+from sqlglot import exp
+
+from cleanroom.rooms.settings import NoiseMechanism
+from cleanroom.rooms.tables import LinkedTable
+from cleanroom.templates.charging import measurements_of
+from cleanroom.templates.measuring import Charges
+from cleanroom.templates.parse import parse
+from cleanroom.templates.plan import Measurement, Plan, TableUse
+from cleanroom.templates.queries import Queries
+from cleanroom.templates.refusals import refuse
+from cleanroom.templates.relations import Relation, World
+from cleanroom.templates.release_query import release_query
+from cleanroom.templates.template import CompileContext, RenderedQuery, Template
+
+
+def compile_query(rendered: RenderedQuery, *, template: Template, context: CompileContext) -> Plan:
+    """Return the plan of a rendered query.
+
+    Args:
+        rendered: exactly one SELECT, and the tables it may name.
+        template: for its sensitivity.
+        context: the reader and its effective settings.
+
+    Returns:
+        The plan; its price is final.
+
+    Raises:
+        TemplateRefusedError: the query has no private meaning that can be proved; with rule and cure.
+        MissingBoundsError: the owner has not declared a bound that is needed.
+        TableNotLinkedError: the query names a table that is not linked.
+    """
+    tree = parse(rendered.sql, dialect=rendered.dialect)
+    settings = context.settings
+    charges = Charges(
+        epsilon=settings.epsilon * template.sensitivity,
+        gaussian=settings.noise_mechanism is NoiseMechanism.GAUSSIAN,
+        delta=settings.delta,
+        at_least=settings.threshold_value if settings.threshold else 0,
+    )
+    queries = Queries(
+        tables=rendered.tables, reader=context.reader, differential=settings.differential, charges=charges
+    )
+    text = tree.sql(dialect=rendered.dialect, comments=False)
+    if not settings.differential:
+        raise NotImplementedError
+    relation = queries.relation(tree)
+    _check_released(relation, tree)
+    measurements = measurements_of(queries.drafts, selection_delta=settings.delta)
+    owners = tuple(dict.fromkeys(d.protected.owner for d in queries.drafts))
+    return Plan(
+        differential=True,
+        sql=text,
+        tables=table_uses(queries.used, (m.exact_sql for m in measurements)),
+        measurements=measurements,
+        release=release_query(relation, measured=((m.name, _noisy_columns(m)) for m in measurements)),
+        parts=tuple(charges.parts),
+        entity=", ".join(dict.fromkeys(d.protected.label for d in queries.drafts)),
+        protected_owners=owners,
+    )
+
+
+def _check_released(relation: Relation, tree: exp.Expr) -> None:
+    """Refuse a query whose answer is rows, or has nothing protected in it (B-38)."""
+    if relation.world is World.OWNED:
+        refuse(
+            "the query returns protected rows; with differential privacy on, every output is an aggregate, "
+            "a group key, or computed from those",
+            rule="rows_released",
+            cure="aggregate with COUNT, SUM or AVG, and do not group by the entity column",
+            at=tree,
+        )
+    if relation.world is World.PUBLIC:
+        refuse(
+            "the query reads no protected table",
+            rule="nothing_protected",
+            cure="name a table of the other party",
+            at=tree,
+        )
+    seen: set[str] = set()
+    for output in relation.outputs:
+        if output.name.lower() in seen:
+            refuse(
+                f"two output columns are called {output.name}",
+                rule="duplicate_column",
+                cure="give each an alias of its own",
+                at=tree,
+            )
+        seen.add(output.name.lower())
+
+
+def _noisy_columns(measurement: Measurement) -> tuple[str, ...]:
+    return (*measurement.keys, *(c.name for c in measurement.columns))
+
+
+def table_uses(used: Mapping[str, LinkedTable], queries: Iterable[str]) -> tuple[TableUse, ...]:
+    """Return each table with the columns that the exact queries name, in file order.
+
+    Args:
+        used: relation -> table.
+        queries: the exact SQL.
+    """
+    named: dict[str, set[str]] = {relation: set() for relation in used}
+    for sql in queries:
+        tree = sqlglot.parse_one(sql, read="duckdb")
+        relation_of = {t.alias: t.name for t in tree.find_all(exp.Table) if t.name in used}
+        for reference in tree.find_all(exp.Column):
+            if reference.table in relation_of:
+                named[relation_of[reference.table]].add(reference.name)
+    return tuple(
+        TableUse(
+            relation=relation,
+            table=table,
+            columns=tuple(c.name for c in table.columns if c.name in named[relation]) or (table.columns[0].name,),
+        )
+        for relation, table in used.items()
+        if any(f'"{relation}"' in sql for sql in queries) or named[relation]
+    )

@@ -1,0 +1,82 @@
+"""Translates one expression of the template within a scope; whatever has no handler is refused (B-37). Pure."""
+
+from __future__ import annotations
+
+from typing import NoReturn, Protocol
+
+from sqlglot import exp
+
+from cleanroom.templates.functions import FUNCTIONS
+from cleanroom.templates.operators import OPERATORS
+from cleanroom.templates.refusals import refuse, words
+from cleanroom.templates.scalars import Scalar
+
+_RANDOM = (exp.Rand, exp.Uniform, exp.Randn, exp.Uuid, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime)
+
+
+class Scope(Protocol):
+    """What names mean where an expression stands."""
+
+    def column(self, node: exp.Column) -> Scalar:
+        """Return the column that the node names, or refuse."""
+        ...
+
+    def whole(self, node: exp.Expr) -> Scalar | None:
+        """Return what the node as a whole means here (a group key, an aggregate), or None to look into it."""
+        ...
+
+
+def translate(node: exp.Expr, scope: Scope) -> Scalar:
+    """Return the checked DuckDB form of an expression.
+
+    Raises:
+        TemplateRefusedError: a construct without a rule, an unknown name, or types that do not fit.
+    """
+    whole = scope.whole(node)
+    if whole is not None:
+        return whole
+    if isinstance(node, exp.Column):
+        return scope.column(node)
+    handler = OPERATORS.get(type(node))
+    if handler is None and type(node) in FUNCTIONS:
+        handler = FUNCTIONS[type(node)].handler
+    if handler is None:
+        _refuse_node(node)
+    return handler(node, lambda inner: translate(inner, scope))
+
+
+def _refuse_node(node: exp.Expr) -> NoReturn:
+    name = words(type(node))
+    if isinstance(node, exp.Subquery | exp.Select | exp.Exists | exp.SetOperation):
+        refuse(
+            "a subquery inside an expression is not supported yet",
+            rule="subquery_expression",
+            cure="join it in FROM instead",
+            at=node,
+        )
+    if isinstance(node, exp.Window):
+        refuse("window functions are not supported yet", rule="window", cure="use GROUP BY", at=node)
+    if isinstance(node, _RANDOM):
+        refuse(
+            "a non-deterministic function may stand only in the noiserand of addnoise",
+            rule="not_deterministic",
+            cure="leave it out",
+            at=node,
+        )
+    if isinstance(node, exp.AggFunc):
+        refuse(
+            f"{name} cannot stand here, or has no private form yet",
+            rule="aggregate_not_allowed",
+            cure="use COUNT, SUM or AVG in the SELECT list or HAVING of a grouped query",
+            at=node,
+        )
+    if isinstance(node, exp.Anonymous):
+        name = str(node.this).upper()
+    if isinstance(node, exp.Func):
+        refuse(
+            f"the function {name} is not on the list",
+            rule="function_not_allowed",
+            cure="see the list of functions",
+            at=node,
+        )
+    refuse(f"{name} is not supported in an expression", rule="unsupported_expression", cure="leave it out", at=node)

@@ -1,0 +1,49 @@
+"""Tells equal expressions of one SELECT, and puts aliases in place of what they stand for. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlglot import exp
+
+from cleanroom.templates.relations import RowScope
+from cleanroom.templates.trees import to_sql
+
+
+def fingerprint(node: exp.Expr, rows: RowScope) -> str:
+    """Return a text that two expressions share if they are the same after names are resolved."""
+
+    def resolved(part: exp.Expr) -> exp.Expr:
+        if isinstance(part, exp.Column):
+            found = rows.find(part)
+            if found is not None:
+                return exp.Var(this=to_sql(found.sql))
+        if isinstance(part, exp.Anonymous):
+            part.set("this", str(part.this).lower())
+        return part
+
+    return node.unnest().copy().transform(resolved).sql(dialect="duckdb", comments=False)
+
+
+def without_aliases(
+    node: exp.Expr, *, aliases: Mapping[str, exp.Expr], rows: RowScope, aliases_first: bool
+) -> exp.Expr:
+    """Return the expression with aliases of the SELECT list replaced by what they name.
+
+    Args:
+        node: from GROUP BY, HAVING or ORDER BY.
+        aliases: lower-case alias -> expression.
+        rows: the columns of FROM.
+        aliases_first: an alias hides a column of the same name (ORDER BY), not the other way round.
+    """
+
+    def replaced(part: exp.Expr) -> exp.Expr:
+        if isinstance(part, exp.Column) and not part.table and isinstance(part.this, exp.Identifier):
+            target = aliases.get(part.name.lower())
+            if target is not None and (aliases_first or rows.find(part) is None):
+                return exp.Paren(this=target.copy())
+        return part
+
+    if isinstance(node, exp.Column):
+        return replaced(node).unnest()
+    return node.copy().transform(replaced)

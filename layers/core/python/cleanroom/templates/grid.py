@@ -1,0 +1,113 @@
+"""The public integer grid of one summed expression: granularity, middle and clamp, and the SQL that puts a value on it.
+
+Every row becomes one small integer, clamped after it was made, so that whatever the row holds, its weight is at most
+`heaviest` steps; all later arithmetic is on integers. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, floor
+
+from sqlglot import exp
+
+from cleanroom.rooms.tables import ColumnType
+from cleanroom.templates.refusals import refuse, refuse_missing_bounds
+from cleanroom.templates.scalars import Scalar
+from cleanroom.templates.trees import double, fragment, integer
+
+STEPS = 2**20
+"""A grid has at least this many steps over the range, and at most twice as many."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Grid:
+    """How values of one expression become integers.
+
+    Attributes:
+        lo, hi: the declared range.
+        centred: whether the middle is taken off each value; it is put back with the count.
+        unit: value of one step, a power of two.
+        middle: in steps; 0 where not centred.
+        lowest, highest: in steps, after the middle is taken off.
+    """
+
+    lo: Fraction
+    hi: Fraction
+    centred: bool
+    unit: Fraction
+    middle: int
+    lowest: int
+    highest: int
+
+    @property
+    def heaviest(self) -> int:
+        """The most that one row can weigh, in steps; >= 1."""
+        return max(abs(self.lowest), abs(self.highest), 1)
+
+
+def grid_of(argument: Scalar, *, centred: bool, at: exp.Expr) -> Grid:
+    """Return the grid for an expression's declared range.
+
+    The granularity is the largest power of two <= width / 2^20, the width being hi - lo, or max(|lo|, |hi|) where the
+    middle is not taken off. Clamps are rounded outward to whole steps.
+
+    Raises:
+        MissingBoundsError: no range is declared, nor follows from declared ones.
+        TemplateRefusedError: rule `range_too_large`.
+    """
+    lo, hi = argument.span.lo, argument.span.hi
+    if lo is None or hi is None:
+        refuse_missing_bounds(
+            "a sum or an average needs a declared range of what is summed",
+            rule="missing_range",
+            cure="the owner declares bounds for the column with link_datasets, "
+            "or the template writes LEAST(GREATEST(x, low), high)",
+            at=at,
+        )
+    if lo > hi:
+        lo, hi = hi, lo
+    if lo == hi:
+        lo, hi = min(lo, Fraction(0)), max(hi, Fraction(0))
+    if lo == hi:
+        hi = Fraction(1)
+    width = hi - lo if centred else max(abs(lo), abs(hi))
+    if not Fraction(1, 2**200) < width < 2**200 or not max(abs(lo), abs(hi)) < 2**200:
+        refuse("a declared range is too small or too large", rule="range_too_large", cure="declare another", at=at)
+    unit = _power_of_two_at_most(width / STEPS)
+    lowest, highest = floor(lo / unit), ceil(hi / unit)
+    middle = (lowest + highest) // 2 if centred else 0
+    return Grid(
+        lo=lo, hi=hi, centred=centred, unit=unit, middle=middle, lowest=lowest - middle, highest=highest - middle
+    )
+
+
+def _power_of_two_at_most(value: Fraction) -> Fraction:
+    exponent = value.numerator.bit_length() - value.denominator.bit_length()
+    power = Fraction(2) ** exponent
+    return power if power <= value else power / 2
+
+
+def scaled(argument: Scalar, grid: Grid) -> exp.Expr:
+    """Return SQL for the value in steps from the middle, as DOUBLE: NULL for NULL, NaN and infinities.
+
+    The product with a power of two is exact in doubles; taking off the middle may round, by a function of the row
+    alone, and the clamp comes after it.
+    """
+    value = fragment("CAST(:x AS DOUBLE) * :s", x=argument.sql, s=double(1 / grid.unit))
+    if grid.middle:
+        value = fragment(":v - :m", v=value, m=double(Fraction(grid.middle)))
+    if argument.type is not ColumnType.DOUBLE:
+        return value
+    return fragment("CASE WHEN ISFINITE(:x) THEN :v END", x=argument.sql, v=value)
+
+
+def clamped(value: exp.Expr, grid: Grid) -> exp.Expr:
+    """Return SQL for the scaled value as INTEGER within the clamps; values between steps go toward the middle."""
+    return fragment(
+        "CAST(CASE WHEN :z > :high THEN :high WHEN :z < :low THEN :low ELSE TRUNC(:z) END AS INTEGER)",
+        z=value,
+        high=integer(grid.highest),
+        low=integer(grid.lowest),
+    )

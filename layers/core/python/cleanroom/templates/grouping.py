@@ -1,0 +1,66 @@
+"""What names mean after GROUP BY: keys and aggregates, nothing else. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from sqlglot import exp
+
+from cleanroom.templates.addnoise import is_addnoise
+from cleanroom.templates.aggregates import is_aggregate
+from cleanroom.templates.expressions import translate
+from cleanroom.templates.fingerprints import fingerprint
+from cleanroom.templates.refusals import refuse
+from cleanroom.templates.relations import RowScope
+from cleanroom.templates.scalars import Scalar
+
+
+class GroupScope:
+    """Names in the SELECT list, HAVING and ORDER BY of a grouped SELECT."""
+
+    def __init__(
+        self, rows: RowScope, keys: list[tuple[str, Scalar]], aggregate: Callable[[exp.Expr], Scalar | None]
+    ) -> None:
+        """Take the scope of rows, the keys by fingerprint, and what an aggregate call (or addnoise) becomes."""
+        self._rows = rows
+        self._keys = dict(keys)
+        self._aggregate = aggregate
+
+    def whole(self, node: exp.Expr) -> Scalar | None:
+        """Return the key or aggregate that the node is."""
+        if is_aggregate(node) or is_addnoise(node):
+            return self._aggregate(node)
+        if self._keys and not isinstance(node, exp.Literal | exp.Null | exp.Boolean):
+            return self._keys.get(fingerprint(node, self._rows))
+        return None
+
+    def column(self, node: exp.Column) -> Scalar:
+        """Refuse: a column that is no key has no one value in a group.
+
+        Raises:
+            TemplateRefusedError: rules `not_grouped`, `unknown_column`.
+        """
+        self._rows.column(node)  # an unknown name is told as such
+        refuse(
+            f"the column {node.name} is neither a group key nor inside an aggregate",
+            rule="not_grouped",
+            cure="add it to GROUP BY, or aggregate it",
+            at=node,
+        )
+
+
+def group_keys(keys: tuple[exp.Expr, ...], rows: RowScope) -> list[tuple[str, Scalar]]:
+    """Return the group keys, translated over rows, by fingerprint and each once."""
+    found: dict[str, Scalar] = {}
+    for key in keys:
+        for part in key.walk():
+            if is_aggregate(part) or is_addnoise(part):
+                refuse("a group key cannot be an aggregate", rule="aggregate_not_allowed", cure="leave it out", at=part)
+        found.setdefault(fingerprint(key, rows), translate(key, rows))
+    return list(found.items())
+
+
+def as_key(key: Scalar, reference: exp.Expr) -> Scalar:
+    """Return the key above the aggregation, where it is the column `reference`."""
+    return replace(key, sql=reference, drawn=None, constant=False, literal=None)

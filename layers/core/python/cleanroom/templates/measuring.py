@@ -1,0 +1,326 @@
+"""One SELECT with aggregates over protected rows becomes one measurement, and a released relation above it. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+
+from sqlglot import exp
+
+from cleanroom.privacy.accounting import price_of
+from cleanroom.rooms.tables import ColumnType
+from cleanroom.templates.addnoise import AddNoise, is_addnoise, read_addnoise
+from cleanroom.templates.aggregates import Aggregate, AggregateFunction, is_aggregate, read_aggregate
+from cleanroom.templates.domains import inside, key_name, public_domain
+from cleanroom.templates.draft import ContributionBounds, Draft
+from cleanroom.templates.expressions import translate
+from cleanroom.templates.fingerprints import fingerprint
+from cleanroom.templates.grouping import GroupScope, as_key
+from cleanroom.templates.measurements import DraftColumn, PartKind, Request, draft_columns, released
+from cleanroom.templates.plan import PricePart
+from cleanroom.templates.refusals import refuse, refuse_missing_bounds
+from cleanroom.templates.relations import Entity, Relation, RowScope, World
+from cleanroom.templates.scalars import Scalar, require
+from cleanroom.templates.selects import Rows, Wanted, finished
+from cleanroom.templates.trees import column, conjunction, fragment, integer, table
+
+_SETTINGS_POOL = "settings"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Charges:
+    """What the settings say a released aggregate gets, and the lines of the price so far.
+
+    Attributes:
+        epsilon: per aggregate, template sensitivity included.
+        gaussian: the settings' mechanism.
+        delta: per Gaussian aggregate, and per selection of private groups.
+        at_least: entities that every group must have by the settings' threshold; 0 for none.
+        parts: filled while compiling.
+    """
+
+    epsilon: Fraction
+    gaussian: bool
+    delta: Fraction
+    at_least: int
+    parts: list[PricePart] = field(default_factory=list)
+
+    def pay(self, what: str, *, epsilon: Fraction, delta: Fraction) -> None:
+        """Add a line to the price."""
+        self.parts.append(PricePart(what=what, price=price_of(epsilon=epsilon, delta=delta)))
+
+
+def measured_select(
+    rows: Rows, wanted: Wanted, keys: list[tuple[str, Scalar]], *, name: str, alias: str, charges: Charges
+) -> tuple[Relation, Draft]:
+    """Return the released relation of a grouped SELECT over protected rows, and its measurement.
+
+    Raises:
+        TemplateRefusedError: an aggregate without a private form, a column that is no key, too many groups.
+        MissingBoundsError: a contribution bound or a range is not declared.
+    """
+    if rows.protected is None or rows.entity is None:
+        raise AssertionError("protected rows have an entity")
+    parts = [
+        *wanted.expressions,
+        *([wanted.having] if wanted.having is not None else []),
+        *(o.this for o in wanted.order),
+    ]
+    book = _Book(rows.scope, charges)
+    for part in parts:
+        book.collect(part)
+    key_scalars = tuple(k for _, k in keys)
+    factors = public_domain(key_scalars, at=wanted.node)
+    at_least = max(charges.at_least, *(t.policy.min_entities for t in rows.protected.tables))
+    entities = book.close(private=factors is None, at_least=at_least)
+    bounds = _contribution_bounds(
+        rows.protected,
+        grouped=bool(keys),
+        counts_rows=any(c.part.kind is not PartKind.ENTITIES for c in book.columns),
+        at=wanted.node,
+    )
+    draft = Draft(
+        name=name,
+        rows=rows.select,
+        entity=rows.entity,
+        protected=rows.protected,
+        keys=key_scalars,
+        columns=tuple(book.columns),
+        bounds=bounds,
+        factors=factors,
+        entities_column=entities,
+        at_least=at_least,
+        texts=_texts(rows.protected, bounds, book.columns, key_scalars, public=factors is not None),
+    )
+    above = [(f, as_key(k, column(key_name(i), alias))) for i, (f, k) in enumerate(keys)]
+    scope = GroupScope(rows.scope, above, lambda node: book.value(node, measurement=name, alias=alias))
+    outputs = [translate(e, scope) for e in wanted.expressions]
+    order = [
+        exp.Ordered(this=translate(o.this, scope).sql, desc=o.args["desc"], nulls_first=o.args["nulls_first"])
+        for o in wanted.order
+    ]
+    filters: list[exp.Expr] = []
+    if factors is not None and at_least > 0 and entities is not None:
+        filters.append(fragment(":n >= :least", n=column(entities, alias), least=integer(at_least)))
+    if wanted.having is not None:
+        having = require(
+            translate(wanted.having, scope), frozenset({ColumnType.BOOLEAN}), what="HAVING", at=wanted.having
+        )
+        filters.append(having.sql)
+    bare = exp.Select().from_(table(name, alias))
+    condition = conjunction(filters)
+    relation = finished(
+        wanted,
+        outputs,
+        select=bare.where(condition) if condition is not None else bare,
+        bare=bare,
+        order=order,
+        identity=tuple(column(key_name(i), alias) for i in range(len(keys))),
+        world=World.RELEASED,
+    )
+    return relation, draft
+
+
+class _Book:
+    """The aggregates of one SELECT: what is asked, who pays, and which columns answer it."""
+
+    def __init__(self, rows: RowScope, charges: Charges) -> None:
+        self._rows = rows
+        self._charges = charges
+        self._requests: dict[str, dict[str, Request]] = {}
+        self._by_pool: dict[str, list[DraftColumn]] = {}
+        self._calls: dict[str, AddNoise] = {}
+        self.columns: list[DraftColumn] = []
+
+    def collect(self, node: exp.Expr) -> None:
+        """Note every aggregate in an expression."""
+        if is_addnoise(node):
+            call = read_addnoise(node)
+            self._calls.setdefault(self._pool(node), call)
+            self._collect_call(self._pool(node), call)
+            return
+        if is_aggregate(node):
+            aggregate = read_aggregate(node, self._rows)
+            charges = self._charges
+            self._ask(
+                _SETTINGS_POOL,
+                Request(
+                    aggregate=aggregate,
+                    epsilon=charges.epsilon,
+                    gaussian=charges.gaussian,
+                    delta=charges.delta if charges.gaussian else Fraction(0),
+                    pool=_SETTINGS_POOL,
+                    at=node,
+                ),
+            )
+            return
+        for child in node.iter_expressions():
+            self.collect(child)
+
+    def _collect_call(self, pool: str, call: AddNoise) -> None:
+        """Share the epsilon of an addnoise equally among the aggregates inside it."""
+        inside_call: dict[str, tuple[Aggregate, exp.Expr]] = {}
+        stack = [call.value]
+        while stack:
+            node = stack.pop(0)
+            if is_addnoise(node):
+                refuse("addnoise inside addnoise", rule="addnoise_place", cure="use one", at=node)
+            if is_aggregate(node):
+                aggregate = read_aggregate(node, self._rows)
+                inside_call.setdefault(aggregate.key, (aggregate, node))
+            else:
+                stack.extend(node.iter_expressions())
+        if not inside_call:
+            refuse(
+                "addnoise of a value without an aggregate has no sensitivity that could be derived",
+                rule="addnoise_without_aggregate",
+                cure="give it an aggregate, e.g. COUNT(*) or SUM(x)",
+                at=call.call,
+            )
+        for aggregate, node in inside_call.values():
+            request = Request(
+                aggregate=aggregate,
+                epsilon=call.epsilon / len(inside_call),
+                gaussian=call.gaussian,
+                delta=call.delta / len(inside_call) if call.gaussian else Fraction(0),
+                pool=pool,
+                at=node,
+            )
+            self._ask(pool, request)
+
+    def _ask(self, pool: str, request: Request) -> None:
+        self._requests.setdefault(pool, {}).setdefault(request.aggregate.key, request)
+
+    def _pool(self, node: exp.Expr) -> str:
+        return fingerprint(node, self._rows)
+
+    def close(self, *, private: bool, at_least: int) -> str | None:
+        """Work out the columns and the price; return the column that counts entities, if groups are chosen by it."""
+        if not self._requests and not private:
+            self._ask_entities()  # only keys are asked for: the group sizes are measured, so that there is something
+        for pool, requests in self._requests.items():
+            self._by_pool[pool] = draft_columns(list(requests.values()), first=len(self.columns))
+            self.columns += self._by_pool[pool]
+            call = self._calls.get(pool)
+            if call is not None:
+                delta = call.delta if call.gaussian else Fraction(0)
+                self._charges.pay("addnoise", epsilon=call.epsilon, delta=delta)
+                continue
+            for request in requests.values():
+                self._charges.pay(request.aggregate.label, epsilon=request.epsilon, delta=request.delta)
+        if not private and not at_least:
+            return None
+        entities = next((c for c in self.columns if c.part.kind is PartKind.ENTITIES), None)
+        selection_delta = self._charges.delta if private else Fraction(0)
+        what = "choosing the groups: entities per group" if private else "smallest group: entities per group"
+        if entities is not None:
+            if private:
+                self._charges.pay(what, epsilon=Fraction(0), delta=selection_delta)
+            return entities.name
+        request = self._entities_request()
+        extra = draft_columns([request], first=len(self.columns))
+        self.columns += extra
+        self._charges.pay(what, epsilon=request.epsilon, delta=request.delta + selection_delta)
+        return extra[0].name
+
+    def _entities_request(self) -> Request:
+        charges = self._charges
+        return Request(
+            aggregate=Aggregate(function=AggregateFunction.ENTITIES, label="entities"),
+            epsilon=charges.epsilon,
+            gaussian=charges.gaussian,
+            delta=charges.delta if charges.gaussian else Fraction(0),
+            pool=_SETTINGS_POOL,
+            at=exp.Null(),
+        )
+
+    def _ask_entities(self) -> None:
+        self._ask(_SETTINGS_POOL, self._entities_request())
+
+    def value(self, node: exp.Expr, *, measurement: str, alias: str) -> Scalar | None:
+        """Return an aggregate, or an addnoise, over the noisy table."""
+        if is_addnoise(node):
+            pool = self._pool(node)
+            inner = _CallScope(self, pool=pool, measurement=measurement, alias=alias)
+            result = translate(self._calls[pool].value, inner)
+            return replace(result, noisy=True)
+        return self.aggregate(node, pool=_SETTINGS_POOL, measurement=measurement, alias=alias)
+
+    def aggregate(self, node: exp.Expr, *, pool: str, measurement: str, alias: str) -> Scalar:
+        """Return an aggregate of one pool over the noisy table."""
+        aggregate = read_aggregate(node, self._rows)
+        return released(aggregate, self._by_pool[pool], measurement=measurement, alias=alias)
+
+    @property
+    def rows(self) -> RowScope:
+        """Names inside aggregates."""
+        return self._rows
+
+
+class _CallScope:
+    """Names inside the value of addnoise: aggregates, and no columns."""
+
+    def __init__(self, book: _Book, *, pool: str, measurement: str, alias: str) -> None:
+        self._book, self._pool, self._measurement, self._alias = book, pool, measurement, alias
+
+    def whole(self, node: exp.Expr) -> Scalar | None:
+        """Return an aggregate."""
+        if is_aggregate(node):
+            return self._book.aggregate(node, pool=self._pool, measurement=self._measurement, alias=self._alias)
+        return None
+
+    def column(self, node: exp.Column) -> Scalar:
+        """Refuse a column outside an aggregate."""
+        self._book.rows.column(node)
+        refuse(
+            "inside addnoise, columns stand in aggregates only",
+            rule="not_grouped",
+            cure="aggregate the column",
+            at=node,
+        )
+
+
+def _contribution_bounds(protected: Entity, *, grouped: bool, counts_rows: bool, at: exp.Expr) -> ContributionBounds:
+    """Return k and m: the largest that the owner declared for the protected tables in the join.
+
+    Any declared pair is sound, for it only says to which norm contributions are clipped; the largest loses least.
+
+    Raises:
+        MissingBoundsError: none of the tables declares one that is needed.
+    """
+    groups = [t.policy.max_groups for t in protected.tables if t.policy.max_groups is not None]
+    rows = [t.policy.max_rows for t in protected.tables if t.policy.max_rows is not None]
+    names = " or ".join(t.full_name for t in protected.tables)
+    if grouped and not groups:
+        refuse_missing_bounds(
+            f"how many groups one entity may weigh is not declared for {names}",
+            rule="missing_max_groups",
+            cure=f"{protected.owner} declares max_groups in the policy of link_datasets",
+            at=at,
+        )
+    if counts_rows and not rows:
+        refuse_missing_bounds(
+            f"how many rows one entity may weigh in a group is not declared for {names}",
+            rule="missing_max_rows",
+            cure=f"{protected.owner} declares max_rows in the policy of link_datasets",
+            at=at,
+        )
+    return ContributionBounds(max_groups=max(groups) if grouped else 1, max_rows=max(rows) if rows else 1)
+
+
+def _texts(
+    protected: Entity, bounds: ContributionBounds, columns: list[DraftColumn], keys: tuple[Scalar, ...], *, public: bool
+) -> dict[str, str]:
+    """Return the bounds for the receipt."""
+    texts = {"entity": protected.label}
+    if keys:
+        texts["max groups per entity"] = str(bounds.max_groups)
+        texts["group keys"] = "public" if public else "private"
+        if public and any(inside(k) is not None for k in keys):
+            texts["rows with other keys"] = "left out: their values are not in the declared domain"
+    if any(c.part.kind is not PartKind.ENTITIES for c in columns):
+        texts["max rows per entity and group"] = str(bounds.max_rows)
+    for c in columns:
+        if c.grid is not None:
+            texts[f"clamp of {c.name}"] = f"{float(c.grid.lo):g} to {float(c.grid.hi):g}"
+    return texts

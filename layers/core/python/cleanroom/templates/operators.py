@@ -1,0 +1,336 @@
+"""Operators, literals, CASE and casts: from the parser's tree to DuckDB trees that cannot fail on a row. Pure.
+
+Every handler builds new trees; no node of the caller's tree gets into the output. A node class without a handler
+(here or in `functions.py`) is refused by `expressions.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from fractions import Fraction
+
+from sqlglot import exp
+
+from cleanroom.rooms.tables import ColumnType
+from cleanroom.templates import spans
+from cleanroom.templates.refusals import only, refuse
+from cleanroom.templates.scalars import NUMERIC, Scalar, Span, build, cast, combine, require, unified
+from cleanroom.templates.trees import bracketed, double, integer
+
+Translate = Callable[[exp.Expr], Scalar]
+Handler = Callable[[exp.Expr, Translate], Scalar]
+
+BOOLEAN = frozenset({ColumnType.BOOLEAN})
+TEXT = frozenset({ColumnType.TEXT})
+_LARGEST = 2**63 - 1
+
+
+def child(node: exp.Expr, name: str = "this") -> exp.Expr:
+    """Return a part that must be there.
+
+    Raises:
+        TemplateRefusedError: rule `unsupported_clause`: it is missing, or no expression.
+    """
+    part = node.args.get(name)
+    if not isinstance(part, exp.Expr):
+        refuse("an operand is missing", rule="unsupported_clause", cure="write the expression out", at=node)
+    return part
+
+
+def literal(node: exp.Expr, _: Translate) -> Scalar:
+    """Return a text or a number as written; numbers with a point or an exponent are DOUBLE."""
+    text = str(node.this)
+    if node.args.get("is_string"):
+        value = exp.Literal.string(text)
+        return Scalar(sql=value, type=ColumnType.TEXT, nullable=False, values=(value,), constant=True, literal=text)
+    if text.isdigit() and int(text) <= _LARGEST:
+        tree = integer(int(text))
+        span = Span(lo=Fraction(int(text)), hi=Fraction(int(text)))
+        return Scalar(
+            sql=tree,
+            type=ColumnType.INTEGER,
+            nullable=False,
+            span=span,
+            values=(tree,),
+            constant=True,
+            literal=int(text),
+        )
+    try:
+        number = float(text)
+        exact = Fraction(text)
+    except (ValueError, OverflowError):
+        number, exact = float("inf"), Fraction(0)
+    if not number < float("inf"):
+        refuse("a number is out of range", rule="bad_literal", cure="use a number below 1e308", at=node)
+    return Scalar(
+        sql=double(number),
+        type=ColumnType.DOUBLE,
+        nullable=False,
+        span=Span(lo=exact, hi=exact),
+        constant=True,
+        literal=exact,
+    )
+
+
+def null(_: exp.Expr, __: Translate) -> Scalar:
+    """Return NULL, of no type yet."""
+    return Scalar(sql=exp.null(), type=None, values=(exp.null(),), constant=True)
+
+
+def boolean(node: exp.Expr, _: Translate) -> Scalar:
+    """Return TRUE or FALSE."""
+    tree = exp.true() if node.this else exp.false()
+    return Scalar(
+        sql=tree, type=ColumnType.BOOLEAN, nullable=False, values=(tree,), constant=True, literal=bool(node.this)
+    )
+
+
+def paren(node: exp.Expr, translate: Translate) -> Scalar:
+    """Return what is in the brackets; output trees get their own."""
+    return translate(child(node))
+
+
+def _numbers(node: exp.Expr, translate: Translate, what: str) -> tuple[Scalar, Scalar]:
+    left = require(translate(child(node)), NUMERIC, what=what, at=node)
+    right = require(translate(child(node, "expression")), NUMERIC, what=what, at=node)
+    return left, right
+
+
+def _arithmetic(sign: str, span: Callable[[Span, Span], Span]) -> Handler:
+    def handler(node: exp.Expr, translate: Translate) -> Scalar:
+        left, right = _numbers(node, translate, f"the operator {sign}")
+        if left.type is right.type is ColumnType.INTEGER:  # exact, and NULL past 64 bits
+            text = f"TRY(CAST(:a AS BIGINT) {sign} CAST(:b AS BIGINT))"
+            return combine(
+                text, type=ColumnType.INTEGER, span=span(left.span, right.span), nullable=True, a=left, b=right
+            )
+        a, b = cast(left, ColumnType.DOUBLE), cast(right, ColumnType.DOUBLE)
+        return combine(f":a {sign} :b", type=ColumnType.DOUBLE, span=span(left.span, right.span), a=a, b=b)
+
+    return handler
+
+
+def divide(node: exp.Expr, translate: Translate) -> Scalar:
+    """Return x / y as DOUBLE; NULL where y is 0."""
+    left, right = _numbers(node, translate, "division")
+    a, b = cast(left, ColumnType.DOUBLE), cast(right, ColumnType.DOUBLE)
+    return combine(
+        ":a / NULLIF(:b, 0e0)", type=ColumnType.DOUBLE, span=spans.over(left.span, right.span), nullable=True, a=a, b=b
+    )
+
+
+def modulo(node: exp.Expr, translate: Translate) -> Scalar:
+    """Return the remainder, with the dividend's sign; NULL where the divisor is 0."""
+    left, right = _numbers(node, translate, "MOD")
+    if left.type is right.type is ColumnType.INTEGER:
+        text = "TRY(CAST(:a AS BIGINT) % NULLIF(CAST(:b AS BIGINT), 0))"
+        span = Span()
+        if isinstance(right.literal, int) and right.literal:
+            width = Fraction(abs(right.literal) - 1)
+            span = Span(lo=Fraction(0) if (left.span.lo or -1) >= 0 else -width, hi=width)
+        return combine(text, type=ColumnType.INTEGER, nullable=True, span=span, a=left, b=right)
+    a, b = cast(left, ColumnType.DOUBLE), cast(right, ColumnType.DOUBLE)
+    return combine("TRY(:a % NULLIF(:b, 0e0))", type=ColumnType.DOUBLE, nullable=True, a=a, b=b)
+
+
+def negate(node: exp.Expr, translate: Translate) -> Scalar:
+    """Return -x; a literal stays a literal."""
+    operand = require(translate(child(node)), NUMERIC, what="the operator -", at=node)
+    span = spans.negative(operand.span)
+    if operand.type is ColumnType.INTEGER:
+        text, nullable = ("-:a", False) if operand.literal is not None else ("TRY(-CAST(:a AS BIGINT))", True)
+        result = combine(text, type=ColumnType.INTEGER, span=span, nullable=nullable, a=operand)
+    else:
+        result = combine("-:a", type=ColumnType.DOUBLE, span=span, a=cast(operand, ColumnType.DOUBLE))
+    if isinstance(operand.literal, int | Fraction) and not isinstance(operand.literal, bool):
+        return replace(result, literal=-operand.literal, values=(result.sql,))
+    return result
+
+
+def _comparison(sign: str) -> Handler:
+    def handler(node: exp.Expr, translate: Translate) -> Scalar:
+        _, (a, b) = unified([translate(child(node)), translate(child(node, "expression"))], at=node)
+        return combine(f":a {sign} :b", type=ColumnType.BOOLEAN, a=a, b=b)
+
+    return handler
+
+
+def _logic(word: str) -> Handler:
+    def handler(node: exp.Expr, translate: Translate) -> Scalar:
+        a = require(translate(child(node)), BOOLEAN, what=word, at=node)
+        b = require(translate(child(node, "expression")), BOOLEAN, what=word, at=node)
+        return combine(f":a {word} :b", type=ColumnType.BOOLEAN, a=a, b=b)
+
+    return handler
+
+
+def negation(node: exp.Expr, translate: Translate) -> Scalar:
+    """Return NOT x."""
+    a = require(translate(child(node)), BOOLEAN, what="NOT", at=node)
+    return combine("NOT :a", type=ColumnType.BOOLEAN, a=a)
+
+
+def is_test(node: exp.Expr, translate: Translate) -> Scalar:
+    """Return x IS NULL, or x IS TRUE / FALSE."""
+    right = child(node, "expression")
+    operand = translate(child(node))
+    if isinstance(right, exp.Null):
+        return combine(":a IS NULL", type=ColumnType.BOOLEAN, nullable=False, a=operand)
+    if isinstance(right, exp.Boolean):
+        a = require(operand, BOOLEAN, what="IS TRUE", at=node)
+        return combine(f":a IS {'TRUE' if right.this else 'FALSE'}", type=ColumnType.BOOLEAN, nullable=False, a=a)
+    refuse("IS needs NULL, TRUE or FALSE", rule="unsupported_clause", cure="compare with =", at=node)
+
+
+def between(node: exp.Expr, translate: Translate) -> Scalar:
+    """Return x BETWEEN low AND high, both ends in."""
+    only(node, {"this", "low", "high"})
+    operands = [translate(child(node)), translate(child(node, "low")), translate(child(node, "high"))]
+    _, (a, lo, hi) = unified(operands, at=node)
+    return combine(":a BETWEEN :lo AND :hi", type=ColumnType.BOOLEAN, a=a, lo=lo, hi=hi)
+
+
+def in_list(node: exp.Expr, translate: Translate) -> Scalar:
+    """Return x IN (literals)."""
+    if node.args.get("query") is not None:
+        refuse(
+            "IN with a subquery is not supported yet",
+            rule="subquery_expression",
+            cure="join the subquery in FROM instead",
+            at=node,
+        )
+    only(node, {"this", "expressions"})
+    items = [translate(e) for e in node.expressions]
+    if not items or not all(i.constant for i in items):
+        refuse("IN needs a list of literals", rule="unsupported_clause", cure="list the values", at=node)
+    _, (a, *rest) = unified([translate(child(node)), *items], at=node)
+    parts = {"a": a, **{f"v{i}": item for i, item in enumerate(rest)}}
+
+    def make(trees: dict[str, exp.Expr]) -> exp.Expr:
+        return exp.In(this=bracketed(trees["a"]), expressions=[trees[f"v{i}"].copy() for i in range(len(rest))])
+
+    return build(make, parts, type=ColumnType.BOOLEAN)
+
+
+def _branches(conditions: list[Scalar], results: list[Scalar], default: Scalar | None, *, at: exp.Expr) -> Scalar:
+    """Return the CASE of conditions and results, with its type, range and, where all results are literals, its values."""
+    everything = [*results, *([default] if default else [])]
+    to, typed = unified(everything, at=at)
+    parts: dict[str, Scalar] = {}
+    for i, condition in enumerate(conditions):
+        parts[f"c{i}"] = require(condition, BOOLEAN, what="WHEN", at=at)
+        parts[f"r{i}"] = typed[i]
+    if default:
+        parts["d"] = typed[-1]
+
+    def make(trees: dict[str, exp.Expr]) -> exp.Expr:
+        case = exp.Case(
+            ifs=[exp.If(this=bracketed(trees[f"c{i}"]), true=bracketed(trees[f"r{i}"])) for i in range(len(conditions))]
+        )
+        if default:
+            case.set("default", bracketed(trees["d"]))
+        return case
+
+    nullable = default is None or any(t.nullable for t in typed)
+    span = spans.either([t.span for t in typed if t.type is not None]) if any(t.type for t in typed) else Span()
+    result = build(make, parts, type=to, span=span, nullable=nullable)
+    if result.constant or any(e.values is None or len(e.values) != 1 for e in everything):
+        return result
+    literals = {tree.sql(): tree for e in everything for tree in e.values or ()}
+    if default is None:
+        literals["NULL"] = exp.null()
+    return replace(result, values=tuple(literals.values()))
+
+
+def case(node: exp.Expr, translate: Translate) -> Scalar:
+    """Return CASE, searched or simple."""
+    only(node, {"this", "ifs", "default"})
+    subject = translate(child(node)) if node.this else None
+    conditions, results = [], []
+    for branch in node.args["ifs"]:
+        condition = translate(child(branch))
+        if subject is not None:
+            _, (a, b) = unified([subject, condition], at=node)
+            condition = combine(":a = :b", type=ColumnType.BOOLEAN, a=a, b=b)
+        conditions.append(condition)
+        results.append(translate(child(branch, "true")))
+    default = translate(child(node, "default")) if node.args.get("default") else None
+    return _branches(conditions, results, default, at=node)
+
+
+def if_else(node: exp.Expr, translate: Translate) -> Scalar:
+    """Return IFF(condition, a, b)."""
+    default = translate(child(node, "false")) if node.args.get("false") else None
+    return _branches([translate(child(node))], [translate(child(node, "true"))], default, at=node)
+
+
+_TYPES = {
+    **dict.fromkeys(("TINYINT", "SMALLINT", "INT", "BIGINT", "MEDIUMINT"), ColumnType.INTEGER),
+    **dict.fromkeys(("FLOAT", "DOUBLE"), ColumnType.DOUBLE),
+    **dict.fromkeys(("VARCHAR", "TEXT", "CHAR", "NVARCHAR", "NCHAR"), ColumnType.TEXT),
+    **dict.fromkeys(("TIMESTAMP", "TIMESTAMPNTZ", "DATETIME"), ColumnType.TIMESTAMP),
+    "BOOLEAN": ColumnType.BOOLEAN,
+    "DATE": ColumnType.DATE,
+}
+
+
+def cast_to(node: exp.Expr, translate: Translate) -> Scalar:
+    """Return x::type; a value that cannot be cast becomes NULL, whichever cast was written."""
+    only(node, {"this", "to", "safe", "requires_string", "_type"})
+    operand = translate(child(node))
+    to = node.args["to"]
+    name = to.this.name if isinstance(to, exp.DataType) and isinstance(to.this, exp.DataType.Type) else ""
+    sizes = [p.this for p in to.expressions] if isinstance(to, exp.DataType) else []
+    if name == "DECIMAL":
+        scale = int(sizes[1].this) if len(sizes) > 1 and isinstance(sizes[1], exp.Literal) else 0
+        if scale == 0:
+            return cast(operand, ColumnType.INTEGER)
+        rounded = cast(operand, ColumnType.DOUBLE)
+        digits = Scalar(sql=integer(min(scale, 15)), type=ColumnType.INTEGER, nullable=False, constant=True)
+        return combine("ROUND(:a, :n)", type=ColumnType.DOUBLE, span=operand.span, a=rounded, n=digits)
+    if name not in _TYPES or (sizes and _TYPES[name] is not ColumnType.TEXT):
+        refuse(
+            "a cast to this type is not supported",
+            rule="unsupported_type",
+            cure="cast to INTEGER, NUMBER(p, s), FLOAT, VARCHAR, BOOLEAN, DATE or TIMESTAMP_NTZ",
+            at=node,
+        )
+    result = cast(operand, _TYPES[name])
+    if not sizes:
+        return result
+    length = Scalar(sql=sizes[0].copy(), type=ColumnType.INTEGER, nullable=False, constant=True)
+    if not (isinstance(sizes[0], exp.Literal) and str(sizes[0].this).isdigit() and int(sizes[0].this) < 2**31):
+        refuse("a length must be a number", rule="bad_literal", cure="write VARCHAR without a length", at=node)
+    return combine("LEFT(:a, :n)", type=ColumnType.TEXT, a=result, n=length)
+
+
+OPERATORS: Mapping[type[exp.Expr], Handler] = {
+    exp.Literal: literal,
+    exp.Null: null,
+    exp.Boolean: boolean,
+    exp.Paren: paren,
+    exp.Add: _arithmetic("+", spans.plus),
+    exp.Sub: _arithmetic("-", spans.minus),
+    exp.Mul: _arithmetic("*", spans.times),
+    exp.Div: divide,
+    exp.Mod: modulo,
+    exp.Neg: negate,
+    exp.EQ: _comparison("="),
+    exp.NEQ: _comparison("<>"),
+    exp.LT: _comparison("<"),
+    exp.LTE: _comparison("<="),
+    exp.GT: _comparison(">"),
+    exp.GTE: _comparison(">="),
+    exp.And: _logic("AND"),
+    exp.Or: _logic("OR"),
+    exp.Not: negation,
+    exp.Is: is_test,
+    exp.Between: between,
+    exp.In: in_list,
+    exp.Case: case,
+    exp.If: if_else,
+    exp.Cast: cast_to,
+    exp.TryCast: cast_to,
+}
+"""What each operator becomes. All are total: NULL instead of an error."""

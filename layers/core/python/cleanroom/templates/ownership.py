@@ -1,0 +1,147 @@
+"""The ownership rules: which tables are protected, and which joins keep every row with one entity. Pure.
+
+Design: a row of a result may belong to one entity only, and depend on its rows and on public data only. A join of two
+protected relations is such a row only if both sides are of the same entity; an unmatched row of a public table tells
+that nobody matched, and belongs to no entity.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NoReturn
+
+from sqlglot import exp
+
+from cleanroom.rooms.tables import LinkedTable
+from cleanroom.templates.refusals import refuse
+from cleanroom.templates.relations import Entity, Item, World
+
+
+def world_of_table(table: LinkedTable, *, reader: str, differential: bool, at: exp.Expr) -> World:
+    """Return whether the table's rows are protected from this reader (B-06).
+
+    Raises:
+        TemplateRefusedError: rules `no_entity_column`, `several_entity_columns`.
+    """
+    if not differential or table.owner == reader:
+        return World.PUBLIC
+    if not table.entity_columns:
+        refuse(
+            f"the table {table.full_name} has no entity column, and differential privacy is on for this party",
+            rule="no_entity_column",
+            cure=f"{table.owner} can pin one: link_datasets with entity_columns for {table.name}",
+            at=at,
+        )
+    if len(table.entity_columns) > 1:
+        names = ", ".join(e.column for e in table.entity_columns)
+        refuse(
+            f"the table {table.full_name} has several entity columns ({names}); protecting all of them at once "
+            "is not supported yet",
+            rule="several_entity_columns",
+            cure=f"{table.owner} can pin the one to protect: link_datasets with entity_columns for {table.name}",
+            at=at,
+        )
+    return World.OWNED
+
+
+def joined_entity(
+    left: Entity | None,
+    right: Entity | None,
+    *,
+    worlds: tuple[World, World],
+    side: str,
+    on_entity: bool,
+    at: exp.Expr,
+) -> Entity | None:
+    """Return what protects the rows of a join.
+
+    Args:
+        left: of the relation on the left, where it is Owned.
+        right: likewise.
+        worlds: of both.
+        side: `INNER`, `LEFT`, `RIGHT` or `FULL`.
+        on_entity: whether the entities of both sides are equal in every joined row.
+        at: for the refusal.
+
+    Raises:
+        TemplateRefusedError: rules `join_noisy_with_table`, `outer_join`, `join_without_entity`, `several_owners`,
+            `different_entities`.
+    """
+    if World.RELEASED in worlds and worlds != (World.RELEASED, World.RELEASED):
+        refuse(
+            "noisy numbers cannot be joined with a table: what is released is computed apart from all tables",
+            rule="join_noisy_with_table",
+            cure="join the table before the aggregation, and group by its columns",
+            at=at,
+        )
+    if side == "FULL" and World.OWNED in worlds:
+        _refuse_outer("FULL JOIN", at)
+    if side == "LEFT" and worlds == (World.PUBLIC, World.OWNED):
+        _refuse_outer("LEFT JOIN with the protected table on the right", at)
+    if side == "RIGHT" and worlds == (World.OWNED, World.PUBLIC):
+        _refuse_outer("RIGHT JOIN with the protected table on the left", at)
+    if left is None or right is None:
+        return left or right
+    if left.owner != right.owner:
+        refuse(
+            "tables of two protected parties in one query are not supported yet",
+            rule="several_owners",
+            cure="query one party's protected tables at a time",
+            at=at,
+        )
+    if left.kind != right.kind:
+        refuse(
+            f"the entities differ: {left.label} is {left.kind}, {right.label} is {right.kind}",
+            rule="different_entities",
+            cure="join protected tables only on entity columns of one kind",
+            at=at,
+        )
+    if not on_entity:
+        refuse(
+            f"a join of {left.label} with {right.label} must have their entity columns equal, "
+            "or a row would belong to two entities",
+            rule="join_without_entity",
+            cure="add AND <left entity> = <right entity> to the join's ON",
+            at=at,
+        )
+    main, other = (right, left) if side == "RIGHT" else (left, right)
+    tables = (*main.tables, *(t for t in other.tables if t not in main.tables))
+    return replace(main, tables=tables)
+
+
+def _refuse_outer(what: str, at: exp.Expr) -> NoReturn:
+    refuse(
+        f"{what}: rows of the public table without a match belong to no entity",
+        rule="outer_join",
+        cure="use JOIN, or put the protected table on the side that is kept whole",
+        at=at,
+    )
+
+
+def equates_entities(conditions: list[exp.Expr], left: list[Item], right: Item) -> bool:
+    """Return whether one of the conditions (all of which hold) says that both sides have the same entity.
+
+    Args:
+        conditions: top-level conjuncts of ON, and of WHERE for inner joins.
+        left: the items joined so far.
+        right: the new one.
+    """
+    for condition in conditions:
+        if not isinstance(condition, exp.EQ):
+            continue
+        a, b = condition.this.unnest(), condition.expression.unnest()
+        if not (isinstance(a, exp.Column) and isinstance(b, exp.Column)):
+            continue
+        for x, y in ((a, b), (b, a)):
+            if _is_entity(x, left, beside=[right]) and _is_entity(y, [right], beside=left):
+                return True
+    return False
+
+
+def _is_entity(node: exp.Column, items: list[Item], *, beside: list[Item]) -> bool:
+    name, of = node.name.lower(), node.table.lower()
+    found = [i for i in items if name in i.columns and of in ("", i.name)]
+    if len(found) != 1 or (not of and any(name in i.columns for i in beside)):
+        return False
+    scalar = found[0].columns[name]
+    return scalar is not None and scalar.entity

@@ -1,0 +1,76 @@
+"""First pass: the rendered text becomes one checked SELECT tree, within limits of size and depth. Pure."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from cleanroom.errors import TemplateRefusedError
+from cleanroom.templates.refusals import refuse
+
+MAX_CHARACTERS = 100_000
+MAX_DEPTH = 100
+MAX_NODES = 20_000
+
+
+def parse(sql: str, *, dialect: str) -> exp.Select:
+    """Return the one SELECT of the text.
+
+    Args:
+        sql: the rendered template.
+        dialect: sqlglot's name of it.
+
+    Raises:
+        TemplateRefusedError: rules `not_sql`, `not_one_select`, `too_large`. The parser's own message is not
+            passed on: it quotes the text, with its literals.
+    """
+    if len(sql) > MAX_CHARACTERS:
+        _too_large(f"the rendered text has more than {MAX_CHARACTERS} characters")
+    try:
+        statements = [s for s in sqlglot.parse(sql, read=dialect) if s is not None]
+    except RecursionError:
+        _too_large("the rendered text is nested too deeply")
+    except (SqlglotError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
+        # whatever the parser does on hostile text is the text's fault
+        _not_sql(dialect, error)
+    if len(statements) != 1 or not isinstance(statements[0], exp.Select):
+        refuse(
+            "a template renders to exactly one SELECT statement",
+            rule="not_one_select",
+            cure="write one SELECT; several questions can be CTEs of one SELECT",
+            at=statements[0] if statements else None,
+        )
+    _within_limits(statements[0])
+    return statements[0]
+
+
+def _not_sql(dialect: str, error: Exception) -> NoReturn:
+    line = column = None
+    if isinstance(error, sqlglot.ParseError) and error.errors:
+        line, column = error.errors[0].get("line"), error.errors[0].get("col")
+    raise TemplateRefusedError(
+        "the rendered text is not SQL that can be read" + (f" (line {line}, column {column})" if line else ""),
+        rule="not_sql",
+        cure=f"check the text against the {dialect} dialect",
+        line=line,
+        column=column,
+    ) from None
+
+
+def _too_large(sentence: str) -> NoReturn:
+    refuse(sentence, rule="too_large", cure="make the query smaller")
+
+
+def _within_limits(tree: exp.Expr) -> None:
+    """Refuse trees on which a recursive pass could run out of stack, or take long."""
+    nodes = 0
+    stack: list[tuple[exp.Expr, int]] = [(tree, 1)]
+    while stack:
+        node, depth = stack.pop()
+        nodes += 1
+        if depth > MAX_DEPTH or nodes > MAX_NODES:
+            _too_large("the query is nested too deeply or has too many parts")
+        stack.extend((child, depth + 1) for child in node.iter_expressions())

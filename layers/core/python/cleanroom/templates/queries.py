@@ -1,0 +1,193 @@
+"""Turns a checked SELECT into relations and drafts of measurements, CTE by CTE, subquery by subquery. Pure.
+
+The rules for what a SELECT becomes:
+    no aggregates                                 -> keeps its world; LIMIT and ORDER BY only above protected rows
+    aggregates over public or noisy rows          -> public, or released: plain SQL
+    aggregates over protected rows, keys hold the entity -> Owned: one row belongs to one entity; plain SQL
+    aggregates over protected rows otherwise      -> a measurement; what it gives is released
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import count
+
+from sqlglot import exp
+
+from cleanroom.rooms.tables import ColumnType, LinkedTable
+from cleanroom.templates.aggregates import is_aggregate, plain_aggregate
+from cleanroom.templates.draft import Draft
+from cleanroom.templates.expressions import translate
+from cleanroom.templates.grouping import GroupScope, group_keys
+from cleanroom.templates.measuring import Charges, measured_select
+from cleanroom.templates.names import named_table
+from cleanroom.templates.ownership import world_of_table
+from cleanroom.templates.refusals import only, refuse
+from cleanroom.templates.relations import Relation, World, table_relation
+from cleanroom.templates.scalars import Scalar, require
+from cleanroom.templates.selects import Rows, Wanted, finished, rows_of, wanted_of
+from cleanroom.templates.trees import bracketed
+
+
+class Queries:
+    """The state of compiling one template: tables seen, aliases given, measurements found."""
+
+    def __init__(self, *, tables: Mapping[str, LinkedTable], reader: str, differential: bool, charges: Charges) -> None:
+        self._tables = tables
+        self._reader = reader
+        self._differential = differential
+        self._charges = charges
+        self._aliases = count()
+        self.used: dict[str, LinkedTable] = {}
+        self.drafts: list[Draft] = []
+
+    def alias(self) -> str:
+        """Return a fresh alias."""
+        return f"r{next(self._aliases)}"
+
+    def relation(self, node: exp.Expr, ctes: Mapping[str, _Cte] | None = None) -> Relation:
+        """Return what a SELECT gives.
+
+        Args:
+            node: from the parser.
+            ctes: those of the queries around it.
+
+        Raises:
+            TemplateRefusedError: any rule.
+        """
+        if not isinstance(node, exp.Select):
+            refuse(
+                "only SELECT is supported here, no UNION, VALUES or other query",
+                rule="unsupported_query",
+                cure="write one SELECT",
+                at=node,
+            )
+        known = dict(ctes or {})
+        with_ = node.args.get("with_")
+        if with_ is not None:
+            only(with_, {"expressions"})
+            for cte in with_.expressions:
+                only(cte, {"this", "alias", "materialized"})
+                only(cte.args["alias"], {"this"})
+                known[cte.alias.lower()] = _Cte(self, cte.this, dict(known))
+        rows = rows_of(
+            node,
+            resolve=lambda t: self._resolve(t, known),
+            subquery=lambda s: self.relation(s, known),
+            alias=self.alias,
+        )
+        wanted = wanted_of(node, rows)
+        if not wanted.grouped:
+            return self._projected(rows, wanted)
+        keys = group_keys(wanted.keys, rows.scope)
+        if rows.world is World.OWNED and not any(k.entity for _, k in keys):
+            relation, draft = measured_select(
+                rows, wanted, keys, name=f"m{len(self.drafts)}", alias=self.alias(), charges=self._charges
+            )
+            self.drafts.append(draft)
+            return relation
+        return self._aggregated(rows, wanted, keys)
+
+    def _resolve(self, node: exp.Table, ctes: Mapping[str, _Cte]) -> tuple[Relation, str]:
+        if isinstance(node.this, exp.Identifier) and not node.args.get("db") and node.name.lower() in ctes:
+            return ctes[node.name.lower()].relation, node.name
+        table = named_table(node, self._tables)
+        relation = next((name for name, t in self.used.items() if t is table), None)
+        if relation is None:
+            relation = f"t{len(self.used)}"
+            self.used[relation] = table
+        world = world_of_table(table, reader=self._reader, differential=self._differential, at=node)
+        return table_relation(table, name=relation, world=world), table.name
+
+    def _projected(self, rows: Rows, wanted: Wanted) -> Relation:
+        if rows.world is World.OWNED and (wanted.order or wanted.limit is not None or wanted.offset is not None):
+            refuse(
+                "ORDER BY or LIMIT over protected rows: which rows remain depends on other entities",
+                rule="limit_on_protected",
+                cure="order and limit what the aggregation gives",
+                at=wanted.node.args.get("limit") or wanted.node.args.get("order"),
+            )
+        outputs = [translate(e, rows.scope) for e in wanted.expressions]
+        order = [_ordered(o, translate(o.this, rows.scope)) for o in wanted.order]
+        return finished(
+            wanted,
+            outputs,
+            select=rows.select,
+            bare=rows.bare,
+            order=order,
+            identity=rows.identity,
+            world=rows.world,
+            entity=rows.entity if rows.world is World.OWNED else None,
+            protected=rows.protected,
+        )
+
+    def _aggregated(self, rows: Rows, wanted: Wanted, keys: list[tuple[str, Scalar]]) -> Relation:
+        """Aggregate rows that need no noise: public ones, noisy ones, or those of one entity."""
+        owned, noisy = rows.world is World.OWNED, rows.world is World.RELEASED
+
+        def aggregate(node: exp.Expr) -> Scalar | None:
+            if not is_aggregate(node):
+                refuse(
+                    "addnoise stands over protected rows, or above all other queries",
+                    rule="addnoise_place",
+                    cure="use it in the SELECT list of the grouped query",
+                    at=node,
+                )
+            result = plain_aggregate(node, rows.scope, exact_sums=not noisy)
+            return replace(result, noisy=noisy)
+
+        if owned and (wanted.order or wanted.limit is not None):
+            refuse(
+                "ORDER BY or LIMIT over protected rows: which rows remain depends on other entities",
+                rule="limit_on_protected",
+                cure="order and limit what the last aggregation gives",
+                at=wanted.node,
+            )
+        above = [(f, replace(k, drawn=None)) for f, k in keys]
+        scope = GroupScope(rows.scope, above, aggregate)
+        outputs = [translate(e, scope) for e in wanted.expressions]
+        order = [_ordered(o, translate(o.this, scope)) for o in wanted.order]
+        select = rows.select
+        if owned and rows.entity is not None:
+            select = select.where(exp.Not(this=exp.Is(this=rows.entity.copy(), expression=exp.Null())))
+        group = [bracketed(k.sql) for _, k in keys]
+        if owned and rows.entity is not None and not any(k.sql == rows.entity for _, k in keys):
+            group.append(rows.entity.copy())
+        if group:
+            select = select.group_by(*group)
+        if wanted.having is not None:
+            having = require(
+                translate(wanted.having, scope), frozenset({ColumnType.BOOLEAN}), what="HAVING", at=wanted.having
+            )
+            select = select.having(bracketed(having.sql))
+        return finished(
+            wanted,
+            outputs,
+            select=select,
+            bare=select,
+            order=order,
+            identity=tuple(k.sql for _, k in keys) if noisy else (),
+            world=rows.world,
+            entity=rows.entity,
+            protected=rows.protected,
+        )
+
+
+def _ordered(entry: exp.Ordered, by: Scalar) -> exp.Ordered:
+    return exp.Ordered(this=by.sql.copy(), desc=entry.args["desc"], nulls_first=entry.args["nulls_first"])
+
+
+class _Cte:
+    """A CTE, translated when it is first used: one that is not used costs nothing."""
+
+    def __init__(self, queries: Queries, node: exp.Expr, around: Mapping[str, _Cte]) -> None:
+        self._queries, self._node, self._around = queries, node, around
+        self._relation: Relation | None = None
+
+    @property
+    def relation(self) -> Relation:
+        """What it gives."""
+        if self._relation is None:
+            self._relation = self._queries.relation(self._node, self._around)
+        return self._relation

@@ -1,0 +1,263 @@
+"""Relations as the compiler sees them: who owns the rows, which columns there are, and their DuckDB tree. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from sqlglot import exp
+
+from cleanroom.rooms.tables import ColumnType, LinkedTable
+from cleanroom.templates.refusals import refuse
+from cleanroom.templates.scalars import Drawn, Scalar
+from cleanroom.templates.trees import aliased, column
+
+ENTITY = "entity"
+"""Name of the hidden column that carries the entity out of a subquery."""
+
+
+class World(StrEnum):
+    """What the rows of a relation are."""
+
+    PUBLIC = "public"  # depends on no protected entity, as far as this reader goes
+    OWNED = "owned"  # each row belongs to one entity, and depends on its rows and public data only
+    RELEASED = "released"  # computed from noisy numbers
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entity:
+    """What is protected in an Owned relation.
+
+    Attributes:
+        kind: of the values; two entity columns can be joined only if their kinds agree.
+        owner: the party that protects it.
+        label: for people, `column of table`.
+        tables: the protected tables involved; their policies give the contribution bounds.
+    """
+
+    kind: str
+    owner: str
+    label: str
+    tables: tuple[LinkedTable, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Output:
+    """One column of a relation.
+
+    Attributes:
+        name: as the template names it.
+        inner: its name in the relation's tree.
+        scalar: what is known; `scalar.sql` is not used from outside.
+    """
+
+    name: str
+    inner: str
+    scalar: Scalar
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Relation:
+    """A table, a subquery or a CTE.
+
+    Attributes:
+        world: what its rows are.
+        tree: a table or a query, without alias.
+        outputs: its columns.
+        entity: for Owned ones.
+        entity_column: the name of the entity in `tree`.
+        identity: for released ones: hidden columns of `tree` that name a row.
+        bare: for released ones: the tree without its own WHERE, ORDER BY and LIMIT.
+    """
+
+    world: World
+    tree: exp.Expr
+    outputs: tuple[Output, ...]
+    entity: Entity | None = None
+    entity_column: str | None = None
+    identity: tuple[str, ...] = ()
+    bare: exp.Expr | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """A relation where it stands in FROM.
+
+    Attributes:
+        name: what the template calls it, lower case.
+        alias: what the output calls it, unique in the whole plan.
+        relation: the relation.
+        columns: lower-case name -> what is known, in terms of `alias`; None for a name that two columns share.
+        outer: an outer join may replace its rows by NULLs.
+    """
+
+    name: str
+    alias: str
+    relation: Relation
+    columns: Mapping[str, Scalar | None] = field(default_factory=dict)
+    outer: bool = False
+
+    @property
+    def tree(self) -> exp.Expr:
+        """The item of FROM."""
+        return aliased(self.relation.tree, self.alias)
+
+    @property
+    def entity(self) -> exp.Expr | None:
+        """The entity of a row, where the relation is Owned."""
+        name = self.relation.entity_column
+        return None if name is None else column(name, self.alias)
+
+
+def instantiate(relation: Relation, *, name: str, alias: str) -> Item:
+    """Return the relation as an item of FROM, with columns in terms of its alias."""
+    columns: dict[str, Scalar | None] = {}
+    for output in relation.outputs:
+        reference = column(output.inner, alias)
+        known = output.scalar
+        drawn = known.drawn
+        if relation.world is World.PUBLIC:
+            drawn = Drawn(tag=(alias,), item=aliased(relation.tree, alias), expression=reference)
+        elif drawn is not None:
+            drawn = replace(drawn, tag=(alias, *drawn.tag))
+        if relation.world is World.OWNED and relation.entity_column == output.inner:
+            known = replace(known, entity=True)
+        sql: exp.Expr = reference
+        if isinstance(relation.tree, exp.Table):
+            sql = known.sql.copy().transform(lambda n, a=alias: column(n.name, a) if isinstance(n, exp.Column) else n)
+            if drawn is not None and relation.world is World.PUBLIC:
+                drawn = replace(drawn, expression=sql)
+        key = output.name.lower()
+        duplicate = key in columns
+        columns[key] = None if duplicate else replace(known, sql=sql, size=1, drawn=drawn, constant=False, literal=None)
+    return Item(name=name.lower(), alias=alias, relation=relation, columns=columns)
+
+
+def made_optional(item: Item) -> Item:
+    """Return the item as the optional side of an outer join: every column may be NULL, and is no entity any more."""
+    columns: dict[str, Scalar | None] = {}
+    for name, scalar in item.columns.items():
+        if scalar is None:
+            columns[name] = None
+            continue
+        values = scalar.values
+        if values is not None and not any(isinstance(v, exp.Null) for v in values):
+            values = (*values, exp.null())
+        drawn = replace(scalar.drawn, outer=True) if scalar.drawn is not None else None
+        columns[name] = replace(scalar, nullable=True, values=values, drawn=drawn, entity=False)
+    return replace(item, columns=columns, outer=True)
+
+
+def table_relation(table: LinkedTable, *, name: str, world: World) -> Relation:
+    """Return a linked table as a relation.
+
+    Args:
+        table: what was linked.
+        name: what the exact queries call it.
+        world: PUBLIC or OWNED; an owned table has exactly one entity column.
+    """
+    outputs = []
+    for c in table.columns:
+        sql, known_type = _standard(c.name, c.type, c.native_type)
+        scalar = Scalar(sql=sql, type=known_type, nullable=c.nullable or sql.key != "column")
+        bounds = table.policy.bounds.get(c.name.lower())
+        if bounds is not None:
+            scalar = replace(scalar, span=replace(scalar.span, lo=bounds.lo, hi=bounds.hi))
+        domain = table.policy.domains.get(c.name.lower())
+        if domain is not None:
+            scalar = replace(scalar, values=tuple(_domain_literal(v, c.type) for v in domain.values))
+        elif c.type is ColumnType.BOOLEAN:
+            scalar = replace(scalar, values=(exp.false(), exp.true(), *([exp.null()] if c.nullable else [])))
+        outputs.append(Output(name=c.name, inner=c.name, scalar=scalar))
+    entity = entity_column = None
+    if world is World.OWNED:
+        declared = table.entity_columns[0]
+        found = table.column(declared.column)
+        entity_column = found.name if found is not None else declared.column
+        entity = Entity(
+            kind=declared.kind, owner=table.owner, label=f"{entity_column} of {table.full_name}", tables=(table,)
+        )
+    return Relation(
+        world=world,
+        tree=exp.Table(this=exp.to_identifier(name, quoted=True)),
+        outputs=tuple(outputs),
+        entity=entity,
+        entity_column=entity_column,
+    )
+
+
+def _standard(name: str, kind: ColumnType, native: str) -> tuple[exp.Expr, ColumnType]:
+    """Return the column in one of the engine's standard types; wider ones give NULL where they do not fit."""
+    reference = column(name)
+    wide = native.upper()
+    if kind is ColumnType.INTEGER and wide in ("UBIGINT", "HUGEINT", "UHUGEINT"):
+        return exp.TryCast(this=reference, to=exp.DataType.build("BIGINT", dialect="duckdb")), kind
+    if kind is ColumnType.TIMESTAMP and wide != "TIMESTAMP":
+        return exp.TryCast(this=reference, to=exp.DataType.build("TIMESTAMP", dialect="duckdb")), kind
+    return reference, kind
+
+
+def _domain_literal(value: str | int | bool, kind: ColumnType) -> exp.Expr:
+    if isinstance(value, bool):
+        return exp.true() if value else exp.false()
+    if isinstance(value, int):
+        literal = exp.Literal.number(str(abs(value)))
+        return literal if value >= 0 else exp.Paren(this=exp.Neg(this=literal))
+    text = exp.Literal.string(value)
+    if kind in (ColumnType.DATE, ColumnType.TIMESTAMP):
+        return exp.TryCast(this=text, to=exp.DataType.build(kind.value.upper(), dialect="duckdb"))
+    return text
+
+
+class RowScope:
+    """Names in a SELECT before grouping: the columns of its FROM items."""
+
+    def __init__(self, items: tuple[Item, ...], merged: Mapping[str, str] | None = None) -> None:
+        self.items = items
+        self._merged = merged or {}  # USING column -> the item that answers for it
+
+    def whole(self, node: exp.Expr) -> Scalar | None:
+        """Nothing is taken as a whole here."""
+        _ = node
+        return None
+
+    def find(self, node: exp.Column) -> Scalar | None:
+        """Return the column that the node names, or None where there is none."""
+        if node.args.get("db") or node.args.get("catalog") or not isinstance(node.this, exp.Identifier):
+            return None
+        name, of = node.name.lower(), node.table.lower()
+        if not of and name in self._merged:
+            of = self._merged[name]
+        candidates = [i for i in self.items if name in i.columns and of in ("", i.name)]
+        if len(candidates) > 1 or (candidates and candidates[0].columns[name] is None):
+            refuse(
+                f"the column {node.name} could be one of several",
+                rule="ambiguous_column",
+                cure="write it with the table's alias in front",
+                at=node,
+            )
+        return candidates[0].columns[name] if candidates else None
+
+    def column(self, node: exp.Column) -> Scalar:
+        """Return the column that the node names.
+
+        Raises:
+            TemplateRefusedError: rules `unknown_column`, `ambiguous_column`, `unsupported_type`.
+        """
+        found = self.find(node)
+        if found is None:
+            refuse(
+                f"there is no column {node.sql(dialect='snowflake')} here",
+                rule="unknown_column",
+                cure="see the linked tables' columns, and the aliases in FROM",
+                at=node,
+            )
+        if found.type is ColumnType.OTHER:
+            refuse(
+                f"the column {node.name} has a type that queries cannot use",
+                rule="unsupported_type",
+                cure="ask the owner to link the table with a simple type for it",
+                at=node,
+            )
+        return found

@@ -1,0 +1,214 @@
+"""What is known about one expression: its DuckDB tree, type, range, possible values and where it comes from. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from sqlglot import exp
+
+from cleanroom.rooms.tables import ColumnType
+from cleanroom.templates.refusals import refuse
+from cleanroom.templates.trees import fragment
+
+NUMERIC = frozenset({ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.DOUBLE})
+TEMPORAL = frozenset({ColumnType.DATE, ColumnType.TIMESTAMP})
+
+_NATIVE = {
+    ColumnType.INTEGER: "BIGINT",
+    ColumnType.DOUBLE: "DOUBLE",
+    ColumnType.BOOLEAN: "BOOLEAN",
+    ColumnType.DATE: "DATE",
+    ColumnType.TIMESTAMP: "TIMESTAMP",
+    ColumnType.TEXT: "VARCHAR",
+}
+
+
+MOST_PARTS = 20_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """The range of a number as far as it is declared; None where it is open. Values outside get clamped to it."""
+
+    lo: Fraction | None = None
+    hi: Fraction | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drawn:
+    """An expression over one public relation: its possible values are public, and can be listed by a query.
+
+    Attributes:
+        tag: which relation, and through which aliases it is seen; equal tags mean the same row of it.
+        item: the relation as an item of FROM.
+        expression: over that item.
+        outer: whether an outer join may have put NULLs in place of its row.
+    """
+
+    tag: tuple[str, ...]
+    item: exp.Expr
+    expression: exp.Expr
+    outer: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scalar:
+    """One expression, translated and checked.
+
+    Attributes:
+        sql: DuckDB tree; it cannot fail on any row.
+        type: None for a bare NULL.
+        nullable: False only where NULL is ruled out.
+        size: about how many parts the tree has; some operands are written several times, so it can grow fast.
+        span: declared range, for numbers.
+        values: all possible values as literals, NULL among them where possible; None where not a short public list.
+        drawn: set where all that it depends on is one row of one public relation.
+        constant: depends on no row at all.
+        literal: the value, where it is written in the query.
+        entity: it is the entity column itself.
+        noisy: computed from noisy numbers.
+        measured: (measurement, column) where it is one measured column as it is.
+    """
+
+    sql: exp.Expr
+    type: ColumnType | None
+    nullable: bool = True
+    size: int = 1
+    span: Span = Span()
+    values: tuple[exp.Expr, ...] | None = None
+    drawn: Drawn | None = None
+    constant: bool = False
+    literal: str | int | Fraction | bool | None = None
+    entity: bool = False
+    noisy: bool = False
+    measured: tuple[str, str] | None = None
+
+
+def combine(
+    text: str,
+    *,
+    type: ColumnType | None,  # noqa: A002
+    span: Span = Span(),
+    nullable: bool | None = None,
+    **parts: Scalar,
+) -> Scalar:
+    """Return the scalar `text` with the parts put in, and what follows from the parts about its origin.
+
+    Args:
+        text: a fragment of ours that gives NULL instead of failing.
+        type: of the result.
+        span: of the result.
+        nullable: None: as soon as one part is.
+        parts: operands by their placeholder's name.
+    """
+    copies = max((text.count(f":{name}") for name in parts), default=1)
+    return build(lambda trees: fragment(text, **trees), parts, type=type, span=span, nullable=nullable, copies=copies)
+
+
+def build(
+    make: Callable[[dict[str, exp.Expr]], exp.Expr],
+    parts: dict[str, Scalar],
+    *,
+    type: ColumnType | None,  # noqa: A002
+    span: Span = Span(),
+    nullable: bool | None = None,
+    copies: int = 1,
+) -> Scalar:
+    """As `combine`, for trees that one fragment cannot say; `copies`: how often an operand is written at most.
+
+    Raises:
+        TemplateRefusedError: rule `too_large`.
+    """
+    size = 1 + copies * sum(p.size for p in parts.values())
+    if size > MOST_PARTS:
+        refuse("an expression is too large", rule="too_large", cure="compute its parts in a CTE first")
+    drawn = None
+    sources = [p.drawn for p in parts.values() if not p.constant]
+    first = sources[0] if sources else None
+    if first is not None and all(s is not None and s.tag == first.tag for s in sources):
+        trees = {name: p.drawn.expression if p.drawn else p.sql for name, p in parts.items()}
+        drawn = replace(first, expression=make(trees))
+    can_be_null = any(p.nullable for p in parts.values()) if nullable is None else nullable
+    values: tuple[exp.Expr, ...] | None = None
+    if type is ColumnType.BOOLEAN:
+        values = (exp.false(), exp.true(), *([exp.null()] if can_be_null else []))
+    return Scalar(
+        sql=make({name: p.sql for name, p in parts.items()}),
+        type=type,
+        nullable=can_be_null,
+        size=size,
+        span=span,
+        values=values,
+        drawn=drawn,
+        constant=all(p.constant for p in parts.values()),
+        noisy=any(p.noisy for p in parts.values()),
+    )
+
+
+def cast(scalar: Scalar, to: ColumnType) -> Scalar:
+    """Return the scalar in the engine's standard type of `to`; a value that does not fit becomes NULL.
+
+    Args:
+        scalar: of any type.
+        to: any type but DECIMAL and OTHER.
+    """
+    if scalar.type is to and not isinstance(scalar.sql, exp.Column):
+        return scalar
+    lossless = scalar.type is to or (to is ColumnType.DOUBLE and scalar.type in NUMERIC)
+    text = f"CAST(:a AS {_NATIVE[to]})" if lossless else f"TRY_CAST(:a AS {_NATIVE[to]})"
+    span = scalar.span if scalar.type in NUMERIC and to in NUMERIC else Span()
+    result = combine(text, type=to, span=span, nullable=scalar.nullable or not lossless, a=scalar)
+    return replace(result, literal=scalar.literal)
+
+
+def common_type(parts: list[Scalar], *, at: exp.Expr) -> ColumnType | None:
+    """Return the type in which the parts can be compared or stand for one another.
+
+    Raises:
+        TemplateRefusedError: rule `type_mismatch`.
+    """
+    types = {p.type for p in parts if p.type is not None}
+    if not types:
+        return None
+    if len(types) == 1:
+        only = types.pop()
+        return ColumnType.DOUBLE if only is ColumnType.DECIMAL else only
+    if types <= NUMERIC:
+        return ColumnType.DOUBLE
+    if types <= TEMPORAL:
+        return ColumnType.TIMESTAMP
+    if ColumnType.TEXT in types and len(types) == 2:  # a literal may say a date
+        other = next(t for t in types if t is not ColumnType.TEXT)
+        if other in TEMPORAL and all(p.literal is not None for p in parts if p.type is ColumnType.TEXT):
+            return other
+    names = " and ".join(sorted(t.value for t in types))
+    refuse(f"{names} cannot be combined here", rule="type_mismatch", cure="cast one side to the other's type", at=at)
+
+
+def unified(parts: list[Scalar], *, at: exp.Expr) -> tuple[ColumnType | None, list[Scalar]]:
+    """Return the common type and all parts in it; bare NULLs stay as they are."""
+    to = common_type(parts, at=at)
+    if to is None:
+        return None, parts
+    return to, [p if p.type is None else cast(p, to) for p in parts]
+
+
+def require(scalar: Scalar, types: frozenset[ColumnType], *, what: str, at: exp.Expr) -> Scalar:
+    """Return the scalar if its type is one of `types` (or it is NULL).
+
+    Raises:
+        TemplateRefusedError: rule `type_mismatch`.
+    """
+    if scalar.type is not None and scalar.type not in types:
+        wanted = " or ".join(sorted(t.value for t in types))
+        refuse(
+            f"{what} needs {wanted}, not {scalar.type.value}", rule="type_mismatch", cure=f"cast it to {wanted}", at=at
+        )
+    return scalar
+
+
+def native_type(scalar: Scalar) -> str:
+    """Return the engine's standard type for a scalar of standard type."""
+    return _NATIVE.get(scalar.type or ColumnType.INTEGER, "DOUBLE")

@@ -1,0 +1,416 @@
+"""Walks a SELECT bottom-up: FROM, joins, WHERE, grouping and list become a relation; aggregates over protected rows
+become measurements. The order of the passes over one SELECT is the order of the functions here. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from sqlglot import exp
+
+from cleanroom.rooms.tables import ColumnType
+from cleanroom.templates.addnoise import is_addnoise
+from cleanroom.templates.aggregates import is_aggregate
+from cleanroom.templates.expressions import translate
+from cleanroom.templates.fingerprints import without_aliases
+from cleanroom.templates.functions import literal_integer
+from cleanroom.templates.ownership import equates_entities, joined_entity
+from cleanroom.templates.refusals import only, refuse
+from cleanroom.templates.relations import (
+    ENTITY,
+    Entity,
+    Item,
+    Output,
+    Relation,
+    RowScope,
+    World,
+    instantiate,
+    made_optional,
+)
+from cleanroom.templates.scalars import Scalar, require
+from cleanroom.templates.trees import bracketed, column, integer, named
+
+CLAUSES = {"with_", "expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset", "kind"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rows:
+    """What FROM and WHERE of one SELECT give.
+
+    Attributes:
+        select: a SELECT with FROM, joins and WHERE, and no expressions yet.
+        scope: names.
+        world: what the rows are.
+        protected: what protects them, where Owned.
+        entity: of a row, where Owned.
+        identity: of a row, where released.
+        bare: as `select`, without WHERE.
+    """
+
+    select: exp.Select
+    scope: RowScope
+    world: World
+    protected: Entity | None
+    entity: exp.Expr | None
+    identity: tuple[exp.Expr, ...]
+    bare: exp.Select
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """What a SELECT asks for, with aliases resolved.
+
+    Attributes:
+        names: of the output columns.
+        expressions: of the list.
+        keys: of GROUP BY.
+        having: or None.
+        order: expressions with their direction.
+        grouped: whether it aggregates.
+        limit, offset: or None.
+    """
+
+    names: tuple[str, ...]
+    expressions: tuple[exp.Expr, ...]
+    keys: tuple[exp.Expr, ...]
+    having: exp.Expr | None
+    order: tuple[exp.Ordered, ...]
+    grouped: bool
+    limit: int | None
+    offset: int | None
+    node: exp.Select = field(repr=False)
+
+
+Resolve = Callable[[exp.Table], tuple[Relation, str]]
+Subquery = Callable[[exp.Expr], Relation]
+
+
+def rows_of(node: exp.Select, *, resolve: Resolve, subquery: Subquery, alias: Callable[[], str]) -> Rows:
+    """Return the rows of FROM, JOIN and WHERE.
+
+    Args:
+        node: the SELECT.
+        resolve: a table reference -> its relation and default name.
+        subquery: a SELECT in FROM -> its relation.
+        alias: gives a fresh alias.
+
+    Raises:
+        TemplateRefusedError: a rule of ownership, or a source that is no linked table, CTE or subquery.
+    """
+    only(node, CLAUSES)
+    source = node.args.get("from_")
+    if not isinstance(source, exp.From):
+        refuse("a SELECT needs FROM", rule="no_from", cure="name a linked table", at=node)
+    only(source, {"this"})
+    where = node.args.get("where")
+    conditions = _conjuncts(where.this) if where is not None else []
+    first = _item(source.this, resolve=resolve, subquery=subquery, alias=alias)
+    joined = _Joined(first)
+    select = exp.Select().from_(first.tree)
+    for join in node.args.get("joins") or []:
+        item = _item(join.this, resolve=resolve, subquery=subquery, alias=alias)
+        select = joined.join(select, join, item, where=conditions)
+    scope = joined.scope
+    bare = select
+    if where is not None:
+        _no_aggregate(where.this, "WHERE")
+        condition = require(translate(where.this, scope), frozenset({ColumnType.BOOLEAN}), what="WHERE", at=where)
+        select = select.where(bracketed(condition.sql))
+    identity = [column(n, i.alias) for i in scope.items for n in i.relation.identity]
+    return Rows(
+        select=select,
+        scope=scope,
+        world=joined.world,
+        protected=joined.protected,
+        entity=joined.entity,
+        identity=tuple(identity),
+        bare=bare,
+    )
+
+
+class _Joined:
+    """The items joined so far."""
+
+    def __init__(self, first: Item) -> None:
+        self.items = [first]
+        self.world = first.relation.world
+        self.protected = first.relation.entity
+        self.entity = first.entity
+        self.merged: dict[str, str] = {}
+
+    @property
+    def scope(self) -> RowScope:
+        return RowScope(tuple(self.items), self.merged)
+
+    def join(self, select: exp.Select, join: exp.Join, item: Item, *, where: list[exp.Expr]) -> exp.Select:
+        only(join, {"this", "on", "using", "side", "kind"})
+        side = str(join.args.get("side") or "").upper()
+        kind = str(join.args.get("kind") or "").upper()
+        if side not in ("", "LEFT", "RIGHT", "FULL") or kind not in ("", "INNER", "OUTER", "CROSS"):
+            refuse("this kind of join is not supported", rule="unsupported_join", cure="use JOIN or LEFT JOIN", at=join)
+        if any(i.name == item.name for i in self.items):
+            refuse(
+                f"two tables in FROM are called {item.name}",
+                rule="ambiguous_table",
+                cure="give each an alias of its own",
+                at=join,
+            )
+        on = self._condition(join, item)
+        given = _conjuncts(on) if on is not None else []
+        inner = side == ""
+        same = equates_entities([*given, *(where if inner else [])], self.items, item)
+        protected = joined_entity(
+            self.protected,
+            item.relation.entity,
+            worlds=(self.world, item.relation.world),
+            side=side or "INNER",
+            on_entity=same,
+            at=join,
+        )
+        left = [made_optional(i) for i in self.items] if side in ("RIGHT", "FULL") else self.items
+        # The condition is about rows before NULLs are put in.
+        scope = RowScope((*self.items, item), self.merged)
+        if self.entity is None or (side == "RIGHT" and item.entity is not None):
+            self.entity = item.entity
+        self.items = [*left, made_optional(item) if side in ("LEFT", "FULL") else item]
+        self.protected = protected
+        if World.OWNED in (self.world, item.relation.world):
+            self.world = World.OWNED
+        if join.args.get("using"):
+            if side in ("RIGHT", "FULL"):
+                refuse("USING with this join is not supported", rule="unsupported_join", cure="write ON", at=join)
+            for name in join.args["using"]:
+                self.merged.setdefault(name.name.lower(), self._owner_of(name.name.lower()))
+        if on is None:
+            if not inner:
+                refuse("an outer join needs ON", rule="unsupported_join", cure="write ON", at=join)
+            return select.join(item.tree, join_type="cross")
+        _no_aggregate(on, "ON")
+        condition = require(translate(on, scope), frozenset({ColumnType.BOOLEAN}), what="ON", at=join)
+        return select.join(item.tree, on=condition.sql.copy(), join_type=side.lower() or "inner")
+
+    def _owner_of(self, name: str) -> str:
+        return next(i.name for i in self.items if name in i.columns)
+
+    def _condition(self, join: exp.Join, item: Item) -> exp.Expr | None:
+        using = join.args.get("using")
+        on = join.args.get("on")
+        if not using:
+            return on if isinstance(on, exp.Expr) else None
+        conditions: list[exp.Expr] = []
+        for name in using:
+            key = name.name.lower()
+            owners = [i.name for i in self.items if key in i.columns]
+            if key in self.merged:
+                owners = [self.merged[key]]
+            if len(owners) != 1:
+                refuse(
+                    "a column of USING is not in exactly one table on the left",
+                    rule="ambiguous_column",
+                    cure="write ON",
+                    at=join,
+                )
+            left, right = exp.column(name.copy(), table=owners[0]), exp.column(name.copy(), table=item.name)
+            conditions.append(exp.EQ(this=left, expression=right))
+        return exp.and_(*conditions)
+
+
+def _conjuncts(node: exp.Expr) -> list[exp.Expr]:
+    node = node.unnest()
+    if isinstance(node, exp.And):
+        return [*_conjuncts(node.this), *_conjuncts(node.expression)]
+    return [node]
+
+
+def _item(node: exp.Expr, *, resolve: Resolve, subquery: Subquery, alias: Callable[[], str]) -> Item:
+    given = node.args.get("alias")
+    name = ""
+    if isinstance(given, exp.TableAlias):
+        only(given, {"this"})
+        name = given.name
+    if isinstance(node, exp.Table):
+        only(node, {"this", "db", "alias"})
+        relation, default = resolve(node)
+        return instantiate(relation, name=name or default, alias=alias())
+    if isinstance(node, exp.Subquery):
+        only(node, {"this", "alias"})
+        fresh = alias()
+        return instantiate(subquery(node.this), name=name or fresh, alias=fresh)
+    refuse(
+        "FROM may name linked tables, CTEs and subqueries only",
+        rule="unsupported_source",
+        cure="name a linked table with IDENTIFIER or by owner.name",
+        at=node,
+    )
+
+
+def _no_aggregate(node: exp.Expr, where: str) -> None:
+    for part in node.walk():
+        if is_aggregate(part) or is_addnoise(part):
+            refuse(f"an aggregate cannot stand in {where}", rule="aggregate_not_allowed", cure="use HAVING", at=part)
+
+
+def wanted_of(node: exp.Select, rows: Rows) -> Wanted:
+    """Return what the SELECT asks for, with ordinals and aliases replaced by what they stand for.
+
+    Raises:
+        TemplateRefusedError: rules `star`, `unsupported_clause`, `bad_ordinal`.
+    """
+    kind = node.args.get("kind")
+    if kind:
+        refuse("this kind of SELECT is not supported", rule="unsupported_clause", cure="write SELECT", at=node)
+    names: list[str] = []
+    expressions: list[exp.Expr] = []
+    aliases: dict[str, exp.Expr] = {}
+    for position, entry in enumerate(node.expressions):
+        if _is_star(entry):
+            for name, expression in _expanded(entry, rows):
+                names.append(name)
+                expressions.append(expression)
+            continue
+        expression, name = entry, ""
+        if isinstance(entry, exp.Alias):
+            only(entry, {"this", "alias"})
+            expression, name = entry.this, entry.alias
+            aliases[name.lower()] = expression
+        elif isinstance(entry, exp.Column):
+            name = entry.name
+        names.append(name or f"column_{position + 1}")
+        expressions.append(expression)
+
+    def plain(part: exp.Expr, *, aliases_first: bool) -> exp.Expr:
+        ordinal = part.unnest()
+        if isinstance(ordinal, exp.Literal) and not ordinal.is_string:
+            text = str(ordinal.this)
+            if not text.isdigit() or not 1 <= int(text) <= len(expressions):
+                refuse(
+                    "an ordinal must be a position in the SELECT list",
+                    rule="bad_ordinal",
+                    cure="name the column",
+                    at=part,
+                )
+            return expressions[int(text) - 1]
+        return without_aliases(part, aliases=aliases, rows=rows.scope, aliases_first=aliases_first)
+
+    group = node.args.get("group")
+    keys: list[exp.Expr] = []
+    if group is not None:
+        only(group, {"expressions", "all"})
+        keys = [plain(k, aliases_first=False) for k in group.expressions]
+        if group.args.get("all"):
+            keys = [e for e in expressions if not _aggregates(e) and not isinstance(e.unnest(), exp.Literal)]
+    having = node.args.get("having")
+    having_part = None
+    if having is not None:
+        having_part = without_aliases(having.this, aliases=aliases, rows=rows.scope, aliases_first=False)
+    order = node.args.get("order")
+    ordered: list[exp.Ordered] = []
+    for entry in order.expressions if order is not None else []:
+        only(entry, {"this", "desc", "nulls_first"})
+        ordered.append(
+            exp.Ordered(
+                this=plain(entry.this, aliases_first=True),
+                desc=bool(entry.args.get("desc")),
+                nulls_first=bool(entry.args.get("nulls_first")),
+            )
+        )
+    everything = [*expressions, *([having_part] if having_part is not None else []), *(o.this for o in ordered)]
+    return Wanted(
+        names=tuple(names),
+        expressions=tuple(expressions),
+        keys=tuple(keys),
+        having=having_part,
+        order=tuple(ordered),
+        grouped=group is not None or having is not None or any(_aggregates(e) for e in everything),
+        limit=_count(node.args.get("limit"), rows),
+        offset=_count(node.args.get("offset"), rows),
+        node=node,
+    )
+
+
+def _is_star(entry: exp.Expr) -> bool:
+    return isinstance(entry, exp.Star) or (isinstance(entry, exp.Column) and isinstance(entry.this, exp.Star))
+
+
+def _expanded(entry: exp.Expr, rows: Rows) -> list[tuple[str, exp.Expr]]:
+    """Return all columns that a star stands for; only noisy numbers and their keys may be asked for so."""
+    if rows.world is not World.RELEASED:
+        refuse("SELECT * is not supported over tables", rule="star", cure="name the columns", at=entry)
+    star = entry if isinstance(entry, exp.Star) else entry.this
+    only(star, ())
+    of = entry.args["table"].name.lower() if isinstance(entry, exp.Column) and entry.args.get("table") else ""
+    found: list[tuple[str, exp.Expr]] = []
+    for item in rows.scope.items:
+        if of in ("", item.name):
+            for output in item.relation.outputs:
+                reference = exp.column(
+                    exp.to_identifier(output.name, quoted=True), table=exp.to_identifier(item.name, quoted=True)
+                )
+                found.append((output.name, reference))
+    if not found:
+        refuse("the star stands for nothing", rule="unknown_column", cure="name the columns", at=entry)
+    return found
+
+
+def _aggregates(node: exp.Expr) -> bool:
+    return any(is_aggregate(p) or is_addnoise(p) for p in node.walk())
+
+
+def _count(node: exp.Expr | None, rows: Rows) -> int | None:
+    if node is None:
+        return None
+    only(node, {"expression"})
+    return literal_integer(
+        node.args.get("expression"), lambda n: translate(n, rows.scope), least=0, most=10**9, what="LIMIT and OFFSET"
+    )
+
+
+def finished(
+    wanted: Wanted,
+    outputs: list[Scalar],
+    *,
+    select: exp.Select,
+    bare: exp.Select,
+    order: list[exp.Ordered],
+    identity: tuple[exp.Expr, ...],
+    world: World,
+    entity: exp.Expr | None = None,
+    protected: Entity | None = None,
+) -> Relation:
+    """Return the relation of a SELECT whose parts are translated.
+
+    Args:
+        wanted: names, LIMIT and OFFSET.
+        outputs: the translated list.
+        select: FROM, WHERE, GROUP BY and HAVING.
+        bare: the same without what filters the answer.
+        order: translated.
+        identity: expressions that name a row of a released relation.
+        world: of the result.
+        entity: the hidden entity of an Owned result.
+        protected: what it is.
+    """
+    columns = [
+        Output(name=n, inner=f"x{i}", scalar=s) for i, (n, s) in enumerate(zip(wanted.names, outputs, strict=True))
+    ]
+    hidden = [(f"i{i}", tree) for i, tree in enumerate(identity)]
+    if entity is not None:
+        hidden.append((ENTITY, entity))
+    listed = [named(o.scalar.sql, o.inner) for o in columns] + [named(tree, name) for name, tree in hidden]
+    tree = select.select(*listed)
+    if order:
+        tree = tree.order_by(*(o.copy() for o in order))
+    if wanted.limit is not None:
+        tree = tree.limit(integer(wanted.limit))
+    if wanted.offset is not None:
+        tree = tree.offset(integer(wanted.offset))
+    return Relation(
+        world=world,
+        tree=tree,
+        outputs=tuple(columns),
+        entity=protected,
+        entity_column=ENTITY if entity is not None else None,
+        identity=tuple(name for name, _ in hidden) if entity is None else (),
+        bare=bare.select(*listed),
+    )

@@ -1,0 +1,102 @@
+"""Builds DuckDB SQL as trees: fixed fragments of ours with trees put in. No caller text is ever joined to SQL. Pure.
+
+sqlglot's generator does not add brackets by precedence, so every tree that is put into a fragment is bracketed
+unless it is self-contained.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from functools import lru_cache
+
+import sqlglot
+from sqlglot import exp
+
+_SELF_CONTAINED = (exp.Column, exp.Literal, exp.Paren, exp.Func, exp.Null, exp.Boolean, exp.Subquery, exp.Placeholder)
+_OPERATORS = (exp.Connector, exp.Binary, exp.Unary)
+
+
+@lru_cache(maxsize=512)
+def _template(text: str) -> exp.Expr:
+    return sqlglot.parse_one(text, read="duckdb")
+
+
+def bracketed(tree: exp.Expr) -> exp.Expr:
+    """Return a copy of the tree that can stand anywhere in an expression."""
+    contained = isinstance(tree, _SELF_CONTAINED) and not (
+        isinstance(tree, _OPERATORS) and not isinstance(tree, exp.Paren)
+    )
+    return tree.copy() if contained else exp.Paren(this=tree.copy())
+
+
+def fragment(text: str, **trees: exp.Expr) -> exp.Expr:
+    """Return the DuckDB expression `text` with each `:name` replaced by a copy of `trees[name]`.
+
+    Args:
+        text: a constant of this package; `$run_key` in it stays a parameter.
+        trees: what to put in; brackets are added where needed.
+    """
+
+    def put(node: exp.Expr) -> exp.Expr:
+        if isinstance(node, exp.Placeholder) and node.this in trees:
+            return bracketed(trees[node.this])
+        return node
+
+    return _template(text).copy().transform(put, copy=False)
+
+
+def column(name: str, table: str | None = None) -> exp.Column:
+    """Return a quoted column reference."""
+    return exp.column(
+        exp.to_identifier(name, quoted=True), table=exp.to_identifier(table, quoted=True) if table else None
+    )
+
+
+def named(tree: exp.Expr, name: str) -> exp.Expr:
+    """Return `tree AS "name"`."""
+    return exp.alias_(tree.copy(), exp.to_identifier(name, quoted=True))
+
+
+def table(name: str, alias: str | None = None) -> exp.Table:
+    """Return a quoted table reference."""
+    return exp.Table(
+        this=exp.to_identifier(name, quoted=True),
+        alias=exp.TableAlias(this=exp.to_identifier(alias, quoted=True)) if alias else None,
+    )
+
+
+def aliased(tree: exp.Expr, alias: str) -> exp.Expr:
+    """Return a table or a query as an item of FROM under that alias."""
+    name = exp.TableAlias(this=exp.to_identifier(alias, quoted=True))
+    if isinstance(tree, exp.Table):
+        item = tree.copy()
+        item.set("alias", name)
+        return item
+    return exp.Subquery(this=tree.copy(), alias=name)
+
+
+def integer(value: int) -> exp.Expr:
+    """Return an integer literal; negative ones are bracketed."""
+    literal = exp.Literal.number(str(abs(value)))
+    return literal if value >= 0 else exp.Paren(this=exp.Neg(this=literal))
+
+
+def double(value: Fraction | float) -> exp.Expr:
+    """Return the literal of the DOUBLE nearest to `value`."""
+    number = float(value)
+    text = repr(abs(number))
+    literal = exp.Literal.number(text if "e" in text else f"{text}e0")
+    return literal if number >= 0 else exp.Paren(this=exp.Neg(this=literal))
+
+
+def conjunction(trees: list[exp.Expr]) -> exp.Expr | None:
+    """Return all trees joined by AND, each in brackets where needed; None for no trees."""
+    result: exp.Expr | None = None
+    for tree in trees:
+        result = bracketed(tree) if result is None else exp.And(this=result, expression=bracketed(tree))
+    return result
+
+
+def to_sql(tree: exp.Expr) -> str:
+    """Return the tree as DuckDB SQL."""
+    return tree.sql(dialect="duckdb", comments=False)
