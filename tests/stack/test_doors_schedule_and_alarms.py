@@ -75,7 +75,12 @@ def test_the_schedule_renews_budgets_daily_at_an_hour_and_zone_of_choice(deploye
     assert schedule["Target"]["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}}
     parameters = deployed.template["Parameters"]
     assert (parameters["DpTaskHour"]["Default"], parameters["DpTaskTimeZone"]["Default"]) == (0, "UTC")
-    told = deployed.of_type("AWS::Lambda::Function")["DpTaskFunction"]["Environment"]["Variables"]
+    functions = deployed.of_type("AWS::Lambda::Function")
+    for name in ("RunTemplateFunction", "AddNoiseFunction"):
+        told = functions[name]["Environment"]["Variables"]
+        assert told["DP_TASK_EXPRESSION"] == schedule["ScheduleExpression"]
+        assert told["DP_TASK_TIME_ZONE"] == schedule["ScheduleExpressionTimezone"]
+    told = functions["DpTaskFunction"]["Environment"]["Variables"]
     assert told["DP_TASK_SCHEDULE"] == schedule["Name"]
     assert told["DP_TASK_SCHEDULE_GROUP"] == schedule["GroupName"]
 

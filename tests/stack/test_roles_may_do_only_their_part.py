@@ -64,7 +64,8 @@ def test_run_template_reads_tables_and_cannot_touch_a_result(deployed: Deployed)
 
 
 def test_add_noise_reads_exact_integers_and_cannot_touch_a_table(deployed: Deployed) -> None:
-    assert {"s3:GetObject", "s3:GetObjectVersion"} == actions_on(deployed, "AddNoiseRole", "${ExactBucket")
+    on_exact = {"s3:DeleteObject", "s3:GetObject", "s3:GetObjectVersion"}
+    assert actions_on(deployed, "AddNoiseRole", "${ExactBucket") == on_exact
     everything = json.dumps([said for *_, said in deployed.allowed("AddNoiseRole")])
     for denied in ("TablesBucket", "TablesKey", "InboxBucket", "InboxKey", "RunQueue"):
         assert denied not in everything
