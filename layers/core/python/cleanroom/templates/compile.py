@@ -6,7 +6,7 @@ Passes, in order: parse -> queries (names, ownership, expressions, measurements)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import sqlglot
 from sqlglot import exp
@@ -53,7 +53,7 @@ def compile_query(rendered: RenderedQuery, *, template: Template, context: Compi
     )
     text = tree.sql(dialect=rendered.dialect, comments=False)
     if not settings.differential:
-        raise NotImplementedError
+        return _plain(queries, tree, text)
     relation = queries.relation(tree)
     _check_released(relation, tree)
     measurements = measurements_of(queries.drafts, selection_delta=settings.delta)
@@ -61,12 +61,28 @@ def compile_query(rendered: RenderedQuery, *, template: Template, context: Compi
     return Plan(
         differential=True,
         sql=text,
-        tables=table_uses(queries.used, (m.exact_sql for m in measurements)),
+        tables=table_uses(queries.used, [m.exact_sql for m in measurements]),
         measurements=measurements,
         release=release_query(relation, measured=((m.name, _noisy_columns(m)) for m in measurements)),
         parts=tuple(charges.parts),
         entity=", ".join(dict.fromkeys(d.protected.label for d in queries.drafts)),
         protected_owners=owners,
+    )
+
+
+def _plain(queries: Queries, tree: exp.Select, text: str) -> Plan:
+    """Return the plan with DP off."""
+    plain = queries.plain(tree)
+    _check_names(c.name for c in plain.release.columns)
+    return Plan(
+        differential=False,
+        sql=text,
+        tables=table_uses(queries.used, [plain.measurement.exact_sql]),
+        measurements=(plain.measurement,),
+        release=plain.release,
+        parts=plain.parts,
+        exact_columns=plain.exact_columns,
+        notes=plain.notes,
     )
 
 
@@ -87,23 +103,26 @@ def _check_released(relation: Relation, tree: exp.Expr) -> None:
             cure="name a table of the other party",
             at=tree,
         )
+    _check_names(o.name for o in relation.outputs)
+
+
+def _check_names(names: Iterable[str]) -> None:
     seen: set[str] = set()
-    for output in relation.outputs:
-        if output.name.lower() in seen:
+    for name in names:
+        if name.lower() in seen:
             refuse(
-                f"two output columns are called {output.name}",
+                f"two output columns are called {name}",
                 rule="duplicate_column",
                 cure="give each an alias of its own",
-                at=tree,
             )
-        seen.add(output.name.lower())
+        seen.add(name.lower())
 
 
 def _noisy_columns(measurement: Measurement) -> tuple[str, ...]:
     return (*measurement.keys, *(c.name for c in measurement.columns))
 
 
-def table_uses(used: Mapping[str, LinkedTable], queries: Iterable[str]) -> tuple[TableUse, ...]:
+def table_uses(used: Mapping[str, LinkedTable], queries: Sequence[str]) -> tuple[TableUse, ...]:
     """Return each table with the columns that the exact queries name, in file order.
 
     Args:

@@ -20,14 +20,18 @@ from cleanroom.templates.relations import Entity, Item, World
 def world_of_table(table: LinkedTable, *, reader: str, differential: bool, at: exp.Expr) -> World:
     """Return whether the table's rows are protected from this reader (B-06).
 
+    With DP off, a table whose owner set a smallest group is protected all the same: its rows do not come out, and
+    groups are counted in entities (B-80).
+
     Raises:
         TemplateRefusedError: rules `no_entity_column`, `several_entity_columns`.
     """
-    if not differential or table.owner == reader:
+    if table.owner == reader or not (differential or table.policy.min_entities > 0):
         return World.PUBLIC
     if not table.entity_columns:
         refuse(
-            f"the table {table.full_name} has no entity column, and differential privacy is on for this party",
+            f"the table {table.full_name} has no entity column, and "
+            + ("differential privacy is on for this party" if differential else "its owner set a smallest group"),
             rule="no_entity_column",
             cure=f"{table.owner} can pin one: link_datasets with entity_columns for {table.name}",
             at=at,

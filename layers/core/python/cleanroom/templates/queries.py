@@ -23,11 +23,12 @@ from cleanroom.templates.grouping import GroupScope, group_keys
 from cleanroom.templates.measuring import Charges, measured_select
 from cleanroom.templates.names import named_table
 from cleanroom.templates.ownership import world_of_table
+from cleanroom.templates.plain import PlainPlan, plain_plan
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import Relation, World, table_relation
 from cleanroom.templates.scalars import Scalar, require
 from cleanroom.templates.selects import Rows, Wanted, finished, rows_of, wanted_of
-from cleanroom.templates.trees import bracketed
+from cleanroom.templates.trees import bracketed, fragment, integer
 
 
 class Queries:
@@ -63,7 +64,21 @@ class Queries:
                 cure="write one SELECT",
                 at=node,
             )
-        known = dict(ctes or {})
+        rows, wanted = self._read(node, ctes or {})
+        if not wanted.grouped:
+            return self._projected(rows, wanted)
+        keys = group_keys(wanted.keys, rows.scope)
+        if self._differential and rows.world is World.OWNED and not any(k.entity for _, k in keys):
+            relation, draft = measured_select(
+                rows, wanted, keys, name=f"m{len(self.drafts)}", alias=self.alias(), charges=self._charges
+            )
+            self.drafts.append(draft)
+            return relation
+        return self._aggregated(rows, wanted, keys)
+
+    def _read(self, node: exp.Select, ctes: Mapping[str, _Cte]) -> tuple[Rows, Wanted]:
+        """Return what a SELECT reads and what it asks for."""
+        known = dict(ctes)
         with_ = node.args.get("with_")
         if with_ is not None:
             only(with_, {"expressions"})
@@ -77,17 +92,27 @@ class Queries:
             subquery=lambda s: self.relation(s, known),
             alias=self.alias,
         )
-        wanted = wanted_of(node, rows)
-        if not wanted.grouped:
-            return self._projected(rows, wanted)
+        return rows, wanted_of(node, rows)
+
+    def plain(self, node: exp.Select) -> PlainPlan:
+        """Return the plan of the outermost SELECT with DP off.
+
+        Raises:
+            TemplateRefusedError: any rule; `rows_released` where the owner set a smallest group (B-80).
+        """
+        rows, wanted = self._read(node, {})
         keys = group_keys(wanted.keys, rows.scope)
-        if rows.world is World.OWNED and not any(k.entity for _, k in keys):
-            relation, draft = measured_select(
-                rows, wanted, keys, name=f"m{len(self.drafts)}", alias=self.alias(), charges=self._charges
+        if rows.world is World.OWNED and (not wanted.grouped or any(k.entity for _, k in keys)):
+            refuse(
+                "the query returns rows of single entities, and the owner of the table set a smallest group",
+                rule="rows_released",
+                cure="aggregate, and do not group by the entity column",
+                at=node,
             )
-            self.drafts.append(draft)
-            return relation
-        return self._aggregated(rows, wanted, keys)
+        if not wanted.grouped:
+            return plain_plan(wanted, select=rows.select, exact=rows.scope, keys=None, having=None)
+        select, scope = self._grouped(rows, keys)
+        return plain_plan(wanted, select=select, exact=scope, keys=[k for _, k in keys], having=wanted.having)
 
     def _resolve(self, node: exp.Table, ctes: Mapping[str, _Cte]) -> tuple[Relation, str]:
         if isinstance(node.this, exp.Identifier) and not node.args.get("db") and node.name.lower() in ctes:
@@ -122,9 +147,12 @@ class Queries:
             protected=rows.protected,
         )
 
-    def _aggregated(self, rows: Rows, wanted: Wanted, keys: list[tuple[str, Scalar]]) -> Relation:
-        """Aggregate rows that need no noise: public ones, noisy ones, or those of one entity."""
-        owned, noisy = rows.world is World.OWNED, rows.world is World.RELEASED
+    def _grouped(self, rows: Rows, keys: list[tuple[str, Scalar]]) -> tuple[exp.Select, GroupScope]:
+        """Return FROM, WHERE and GROUP BY of an aggregation that needs no noise, and names above it.
+
+        With DP off and a smallest group, groups below it are left out (B-80).
+        """
+        noisy = rows.world is World.RELEASED
 
         def aggregate(node: exp.Expr) -> Scalar | None:
             if not is_aggregate(node):
@@ -134,9 +162,25 @@ class Queries:
                     cure="use it in the SELECT list of the grouped query",
                     at=node,
                 )
-            result = plain_aggregate(node, rows.scope, exact_sums=not noisy)
-            return replace(result, noisy=noisy)
+            return replace(plain_aggregate(node, rows.scope, exact_sums=not noisy), noisy=noisy)
 
+        select = rows.select
+        group = [bracketed(k.sql) for _, k in keys]
+        if rows.entity is not None and rows.protected is not None:
+            select = select.where(fragment(":e IS NOT NULL", e=rows.entity))
+            if any(k.entity for _, k in keys):
+                group.append(rows.entity.copy())
+            else:
+                least = max(t.policy.min_entities for t in rows.protected.tables)
+                select = select.having(fragment("COUNT(DISTINCT :e) >= :n", e=rows.entity, n=integer(max(least, 1))))
+        if group:
+            select = select.group_by(*group)
+        return select, GroupScope(rows.scope, [(f, replace(k, drawn=None)) for f, k in keys], aggregate)
+
+    def _aggregated(self, rows: Rows, wanted: Wanted, keys: list[tuple[str, Scalar]]) -> Relation:
+        """Aggregate rows that need no noise: public ones, noisy ones, or those of one entity."""
+        owned = rows.world is World.OWNED and any(k.entity for _, k in keys)
+        noisy = rows.world is World.RELEASED
         if owned and (wanted.order or wanted.limit is not None):
             refuse(
                 "ORDER BY or LIMIT over protected rows: which rows remain depends on other entities",
@@ -144,18 +188,9 @@ class Queries:
                 cure="order and limit what the last aggregation gives",
                 at=wanted.node,
             )
-        above = [(f, replace(k, drawn=None)) for f, k in keys]
-        scope = GroupScope(rows.scope, above, aggregate)
+        select, scope = self._grouped(rows, keys)
         outputs = [translate(e, scope) for e in wanted.expressions]
         order = [_ordered(o, translate(o.this, scope)) for o in wanted.order]
-        select = rows.select
-        if owned and rows.entity is not None:
-            select = select.where(exp.Not(this=exp.Is(this=rows.entity.copy(), expression=exp.Null())))
-        group = [bracketed(k.sql) for _, k in keys]
-        if owned and rows.entity is not None and not any(k.sql == rows.entity for _, k in keys):
-            group.append(rows.entity.copy())
-        if group:
-            select = select.group_by(*group)
         if wanted.having is not None:
             having = require(
                 translate(wanted.having, scope), frozenset({ColumnType.BOOLEAN}), what="HAVING", at=wanted.having
@@ -168,9 +203,9 @@ class Queries:
             bare=select,
             order=order,
             identity=tuple(k.sql for _, k in keys) if noisy else (),
-            world=rows.world,
-            entity=rows.entity,
-            protected=rows.protected,
+            world=rows.world if owned or noisy else World.PUBLIC,
+            entity=rows.entity if owned else None,
+            protected=rows.protected if owned else None,
         )
 
 

@@ -25,7 +25,7 @@ def release_query(relation: Relation, *, measured: Iterable[tuple[str, tuple[str
     interval = None
     if any(c.role == "derived" for c in columns):
         bare = relation.bare if relation.bare is not None else relation.tree
-        interval = to_sql(_replicated(_renamed(bare, relation, identity), dict(measured)))
+        interval = to_sql(replicated(_renamed(bare, relation, identity), dict(measured)))
     return ReleaseQuery(sql=to_sql(tree), interval_sql=interval, columns=columns, identity=tuple(identity.values()))
 
 
@@ -61,23 +61,28 @@ def _release_column(output: Output) -> ReleaseColumn:
     return ReleaseColumn(name=output.name, role="measured", measurement=measurement, column=name)
 
 
-def _replicated(tree: exp.Expr, measured: dict[str, tuple[str, ...]]) -> exp.Expr:
-    """Return the query once per replicate: each noisy table is narrowed to the replicate's rows."""
+def replicated(tree: exp.Expr, measured: dict[str, tuple[str, ...]]) -> exp.Expr:
+    """Return the query once per replicate: each noisy table is narrowed to the replicate's rows.
+
+    Args:
+        tree: over the noisy tables.
+        measured: noisy table -> its columns, without `replicate`.
+    """
 
     def narrowed(node: exp.Expr) -> exp.Expr:
         if not isinstance(node, exp.Table) or node.name not in measured:
             return node
         names = measured[node.name]
         rows = exp.select(*(named(column(n, "s"), n) for n in names)).from_(table(node.name, "s"))
-        rows = rows.where(exp.EQ(this=column("replicate", "s"), expression=column("replicate", "r")))
+        rows = rows.where(exp.EQ(this=column("replicate", "s"), expression=column("replicate", "replicates")))
         return aliased(rows, node.alias)
 
     first = next(iter(measured))
     replicates = exp.select(named(column("replicate", "s"), "replicate")).distinct().from_(table(first, "s"))
     answer = tree.transform(narrowed)
-    columns = [named(column("replicate", "r"), "replicate")]
+    columns = [named(column("replicate", "replicates"), "replicate")]
     columns += [named(column(e.alias, "q"), e.alias) for e in answer.args["expressions"]]
     lateral = exp.Lateral(
         this=exp.Subquery(this=answer), alias=exp.TableAlias(this=exp.to_identifier("q", quoted=True))
     )
-    return exp.select(*columns).from_(aliased(replicates, "r")).join(lateral, join_type="cross")
+    return exp.select(*columns).from_(aliased(replicates, "replicates")).join(lateral, join_type="cross")
