@@ -39,3 +39,14 @@ def stack() -> Iterator[Stack]:
     """
     with tempfile.TemporaryDirectory(prefix="cleanroom-stack-") as folder, start(folder=Path(folder)) as deployed:
         yield deployed
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _environment_of_functions() -> Iterator[None]:
+    """Give the edge the claim that names the party, as template.yaml does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PARTY_CLAIM", "custom:party")
+        patch.setenv("POWERTOOLS_SERVICE_NAME", "cleanroom")
+        patch.setenv("POWERTOOLS_METRICS_NAMESPACE", "Cleanroom")
+        patch.setenv("POWERTOOLS_TRACE_DISABLED", "true")
+        yield

@@ -1,6 +1,6 @@
-"""Wires what each function holds from its environment: the only place where adapters meet environment variables.
+"""Wires what each function holds from its environment: the only place that reads their environment variables.
 
-Each function imports only what it needs, inside its own wiring: not every function has the engine's layer, and none pays
+Each function imports only what it needs, in its own wiring: not every function has the engine's layer, and none pays
 at cold start for another's libraries. Nothing random is drawn here, so that a restored snapshot repeats nothing.
 """
 
