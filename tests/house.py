@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from tests.seeded_entropy import SeededEntropy
@@ -37,6 +36,9 @@ from cleanroom.procedures.task import TASK
 from cleanroom.use_cases.noise_requests import handle_invocation
 from cleanroom.use_cases.view_run import view_run
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 EVENTS = Path(__file__).parent.parent / "events"
 START = datetime(2026, 1, 1, 8, tzinfo=UTC)
 
@@ -50,7 +52,7 @@ class House:
         self.queue, self.inbox, self.schedule = MemoryRunQueue(), MemoryInbox(), MemorySchedule()
         self.clock, self.ids = FixedClock(START), CountingIds()
         self.entropy = entropy or SeededEntropy(1)
-        self.noise = DirectNoiseFunction(lambda event: self.invoke_noise(event))
+        self.noise = DirectNoiseFunction(self.invoke_noise)
         provider_parties = frozenset({"airline"})
         tables = ParquetTableStore(self.objects)
         self.rooms = RoomServices(

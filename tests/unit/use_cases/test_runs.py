@@ -85,7 +85,7 @@ def test_a_budget_of_zero_allows_no_query_while_dp_is_on():
 def test_private_keys_cost_one_epsilon_more_and_small_groups_stay_hidden():
     """Partition selection is priced; a destination that one plane alone has does not appear."""
     house = furnished()
-    rare = pa.table({**{n: FLIGHTS[n].to_pylist() + [v] for n, v in
+    rare = pa.table({**{n: [*FLIGHTS[n].to_pylist(), v] for n, v in
                         {"tailnum": "N999ZZ", "carrier": "AA", "dest": "RARE", "dep_delay": 0}.items()}})  # fmt: skip
     rare = rare.set_column(3, "dep_delay", rare["dep_delay"].cast(pa.int32()))
     house.objects.put_table(owner="airline", name="flights", table=rare)
