@@ -83,7 +83,7 @@ class Backoff:
     jitter: Callable[[], float]
     attempts: int
     base_seconds: float = 0.01
-    cap_seconds: float = 0.64
+    cap_seconds: float = 0.32
     tried: int = field(default=0, init=False)
 
     def pause(self) -> None:
@@ -110,14 +110,14 @@ class Table:
         client: low-level; its own time-outs should be a few seconds, for a run has 30.
         name: of the table.
         sleep, jitter: see `Backoff`.
-        attempts: of one operation; with pauses of half a second on average at the end, 14 take about 4 seconds.
+        attempts: of one operation; 30 take about 4 seconds, and let 16 writers of one room's history through.
     """
 
     client: DynamoDBClient
     name: str
     sleep: Callable[[float], None]
     jitter: Callable[[], float]
-    attempts: int = 14
+    attempts: int = 30
 
     def backoff(self) -> Backoff:
         """Return the pauses for one operation."""
