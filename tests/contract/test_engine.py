@@ -213,11 +213,11 @@ def test_a_run_that_needs_too_much_memory_fails(place, run):
 
 def test_what_is_spilled_is_gone_after_the_run(place, run, tmp_path):
     put_flights(place)
+    distinct = plan_of("SELECT count(*)::BIGINT AS n FROM (SELECT DISTINCT range, hash(range) FROM range(2500000))")
     limits = EngineLimits(memory_bytes=64 << 20, seconds=30, temp_directory=str(tmp_path))
-    run(
-        plan_of("SELECT count(*)::BIGINT AS n FROM (SELECT DISTINCT range, hash(range) FROM range(2500000))"),
-        limits=limits,
-    )
+    assert run(distinct, limits=limits).to_pydict() == {"n": [2_500_000]}
     with pytest.raises(RunFailedError):
         run(plan_of("SELECT error('x') AS n"), limits=limits)
     assert list(tmp_path.iterdir()) == []
+    with pytest.raises(RunFailedError):
+        run(distinct, limits=replace(limits, spill_bytes=0))

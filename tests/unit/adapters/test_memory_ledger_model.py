@@ -1,0 +1,123 @@
+"""The ledger in memory against a model of ten lines, under random sequences of everything that can happen to it."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.contract.ledgers import KEY, NOON, OTHER_KEY, charge
+
+from cleanroom.adapters.memory_ledger import MemoryLedger
+from cleanroom.errors import BudgetExhaustedError, CleanRoomError, RunConflictError, StaleChargeError
+from cleanroom.privacy.accounting import Price
+from cleanroom.rooms.ledger import TaskStatus
+from cleanroom.rooms.ledger_chain import first_broken_line
+from cleanroom.rooms.settings import PrivacySettings
+
+LIMIT = 1_000_000
+KEYS = {"one": (KEY,), "other": (OTHER_KEY,), "both": (KEY, OTHER_KEY)}
+
+
+class LedgerAgainstModel(RuleBasedStateMachine):
+    def __init__(self):
+        super().__init__()
+        self.ledger = MemoryLedger()
+        self.runs, self.window, self.suspended, self.days = {}, 0, False, 0
+        self.versions = {KEY: 0, OTHER_KEY: 0}
+
+    def expected(self, given):
+        """The model: what must become of a charge."""
+        if given.run_id in self.runs:
+            return None if self.runs[given.run_id].request_digest == given.request_digest else RunConflictError
+        versions = tuple(self.versions[key] for key in given.budgets)
+        if (given.window, given.unmetered, given.settings_versions) != (self.window, self.suspended, versions):
+            return StaleChargeError
+        fits = all(self.spent(key) + given.price.micro_epsilon <= LIMIT for key in given.budgets)
+        return None if fits or self.suspended else BudgetExhaustedError
+
+    def spent(self, key):
+        metered = (r for r in self.runs.values() if r.window == self.window and not r.unmetered and key in r.budgets)
+        return sum(run.price.micro_epsilon for run in metered)
+
+    @rule(
+        number=st.integers(0, 30),
+        whose=st.sampled_from(sorted(KEYS)),
+        price=st.integers(0, 600_000),
+        request=st.sampled_from("aaaab"),
+        old=st.sampled_from([0, 0, 0, 0, 1]),
+        guess=st.sampled_from([False, False, False, True]),
+    )
+    def charge(self, number, whose, price, request, old, guess):
+        budgets = KEYS[whose]
+        given = charge(
+            f"run-{number}",
+            request_digest=request,
+            budgets=budgets,
+            limit_micro_epsilon=tuple(LIMIT for _ in budgets),
+            settings_versions=tuple(max(0, self.versions[key] - old) for key in budgets),
+            price=Price(micro_epsilon=price, delta_steps=1),
+            window=max(0, self.window - old),
+            unmetered=self.suspended is not guess,
+        )
+        expected = self.expected(given)
+        if expected is None:
+            run = self.ledger.charge(given)
+            assert run == self.ledger.charge(given) == self.ledger.run(given.run_id)
+            self.runs.setdefault(given.run_id, given)
+            assert run.price == self.runs[given.run_id].price
+        else:
+            with pytest.raises(expected):
+                self.ledger.charge(given)
+
+    @rule(key=st.sampled_from([KEY, OTHER_KEY]))
+    def change_settings(self, key):
+        self.versions[key] += 1
+        assert self.ledger.put_settings(key, PrivacySettings(), by="p", at=NOON).version == self.versions[key]
+
+    @rule(suspended=st.booleans())
+    def suspend_or_resume(self, suspended):
+        self.suspended = suspended
+        self.ledger.set_task(TaskStatus.SUSPENDED if suspended else TaskStatus.RUNNING, by="p", at=NOON)
+
+    @rule(step=st.integers(-2, 3))
+    def schedule_fires(self, step):
+        at = NOON + timedelta(days=self.days + step)
+        if step > 0 or self.window == 0:
+            self.days, self.window = self.days + step, self.window + 1
+        assert self.ledger.open_window(scheduled_for=at, at=at).window == self.window
+
+    @invariant()
+    def spending_is_what_the_model_says(self):
+        for key in (KEY, OTHER_KEY):
+            spending = self.ledger.spending(key, window=self.window)
+            assert spending.window.micro_epsilon == self.spent(key) <= LIMIT
+            mine = [run for run in self.runs.values() if key in run.budgets]
+            assert spending.lifetime.micro_epsilon == sum(run.price.micro_epsilon for run in mine)
+            assert spending.lifetime.delta_steps == len(mine)
+
+    @invariant()
+    def history_has_every_charge_once_and_is_intact(self):
+        entries = self.ledger.entries("flights")
+        assert first_broken_line(entries, head=self.ledger.head("flights")) is None
+        assert sorted(e.run_id for e in entries if e.kind == "charge") == sorted(self.runs)
+
+
+LedgerAgainstModel.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+test_the_ledger_in_memory_does_what_the_model_says = LedgerAgainstModel.TestCase
+
+
+def test_the_model_would_notice_a_ledger_that_forgets_a_charge(monkeypatch):
+    """The property can fail: a ledger that loses what is spent is caught at once."""
+    from hypothesis.stateful import run_state_machine_as_test
+
+    real = MemoryLedger.charge
+
+    def forgets(self, given):
+        run = real(self, given)
+        self._window_spent.clear()
+        return run
+
+    monkeypatch.setattr(MemoryLedger, "charge", forgets)
+    with pytest.raises((AssertionError, CleanRoomError, BaseExceptionGroup)):
+        run_state_machine_as_test(LedgerAgainstModel, settings=settings(max_examples=50, deadline=None, database=None))
