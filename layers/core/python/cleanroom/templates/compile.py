@@ -40,6 +40,14 @@ def compile_query(rendered: RenderedQuery, *, template: Template, context: Compi
         MissingBoundsError: the owner has not declared a bound that is needed.
         TableNotLinkedError: the query names a table that is not linked.
     """
+    try:
+        return _compiled(rendered, template=template, context=context)
+    except RecursionError:
+        pass  # refused below, outside: an exception in flight would carry a deep traceback along
+    refuse("the query is nested too deeply", rule="too_large", cure="make the query smaller")
+
+
+def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileContext) -> Plan:
     tree = parse(rendered.sql, dialect=rendered.dialect)
     settings = context.settings
     charges = Charges(

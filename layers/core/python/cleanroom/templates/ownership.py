@@ -12,9 +12,12 @@ from typing import NoReturn
 
 from sqlglot import exp
 
-from cleanroom.rooms.tables import LinkedTable
+from cleanroom.rooms.tables import ColumnType, LinkedTable
 from cleanroom.templates.refusals import refuse
 from cleanroom.templates.relations import Entity, Item, World
+from cleanroom.templates.scalars import Scalar
+
+_EXACT = frozenset({ColumnType.TEXT, ColumnType.INTEGER, ColumnType.DATE, ColumnType.TIMESTAMP, ColumnType.BOOLEAN})
 
 
 def world_of_table(table: LinkedTable, *, reader: str, differential: bool, at: exp.Expr) -> World:
@@ -137,15 +140,52 @@ def equates_entities(conditions: list[exp.Expr], left: list[Item], right: Item) 
         if not (isinstance(a, exp.Column) and isinstance(b, exp.Column)):
             continue
         for x, y in ((a, b), (b, a)):
-            if _is_entity(x, left, beside=[right]) and _is_entity(y, [right], beside=left):
+            one, other = _column_of(x, left, beside=[right]), _column_of(y, [right], beside=left)
+            if one is not None and other is not None and one.entity and other.entity and _same_type(one, other):
                 return True
     return False
 
 
-def _is_entity(node: exp.Column, items: list[Item], *, beside: list[Item]) -> bool:
-    name, of = node.name.lower(), node.table.lower()
-    found = [i for i in items if name in i.columns and of in ("", i.name)]
-    if len(found) != 1 or (not of and any(name in i.columns for i in beside)):
-        return False
-    scalar = found[0].columns[name]
-    return scalar is not None and scalar.entity
+def equal_to_entity(conditions: list[exp.Expr], items: list[Item]) -> list[Item]:
+    """Return the items with every column marked as the entity that an inner join says is equal to it.
+
+    Args:
+        conditions: top-level conjuncts of ON of an inner join: they hold in every row.
+        items: all that are joined.
+    """
+    result = list(items)
+    for condition in conditions:
+        if not isinstance(condition, exp.EQ):
+            continue
+        a, b = condition.this.unnest(), condition.expression.unnest()
+        if not (isinstance(a, exp.Column) and isinstance(b, exp.Column)):
+            continue
+        for x, y in ((a, b), (b, a)):
+            one, other = _column_of(x, result), _column_of(y, result)
+            if one is not None and other is not None and one.entity and not other.entity and _same_type(one, other):
+                result = [_marked(i, y.name.lower()) if _holds(i, y) else i for i in result]
+    return result
+
+
+def _marked(item: Item, name: str) -> Item:
+    scalar = item.columns[name]
+    if scalar is None:
+        return item
+    return replace(item, columns={**item.columns, name: replace(scalar, entity=True)})
+
+
+def _same_type(one: Scalar, other: Scalar) -> bool:
+    """Return whether = between the two is true for equal values only: no conversion that could join two values."""
+    return one.type is other.type and one.type in _EXACT
+
+
+def _holds(item: Item, node: exp.Column) -> bool:
+    return node.name.lower() in item.columns and node.table.lower() in ("", item.name)
+
+
+def _column_of(node: exp.Column, items: list[Item], *, beside: list[Item] | None = None) -> Scalar | None:
+    """Return the column among the items, if the name can mean no other, here or beside."""
+    found = [i for i in items if _holds(i, node)]
+    if len(found) != 1 or any(_holds(i, node) for i in beside or []):
+        return None
+    return found[0].columns[node.name.lower()]

@@ -101,12 +101,11 @@ def plain_plan(
     outputs = [translate(e, cut) for e in wanted.expressions]
     order = [(o, translate(o.this, cut)) for o in wanted.order]
     filtered = None
-    if having is not None:
-        condition = require(translate(having, cut), frozenset({ColumnType.BOOLEAN}), what="HAVING", at=having)
-        if condition.noisy:
-            filtered = condition
-        else:
-            select = select.having(bracketed(translate(having, exact).sql))
+    if having is not None and any(is_addnoise(n) for n in having.walk()):
+        filtered = require(translate(having, cut), frozenset({ColumnType.BOOLEAN}), what="HAVING", at=having)
+    elif having is not None:
+        condition = require(translate(having, exact), frozenset({ColumnType.BOOLEAN}), what="HAVING", at=having)
+        select = select.having(bracketed(condition.sql))
     identity = [cut.pass_through(k) for k in keys or []]
     early = filtered is None and not any(s.noisy for _, s in order)
     inner = select.select(*(named(s.sql, name) for name, s in cut.exact.values()))

@@ -16,6 +16,8 @@ from cleanroom.templates.trees import aliased, column
 ENTITY = "entity"
 """Name of the hidden column that carries the entity out of a subquery."""
 
+_WITHIN_BIGINT = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
+
 
 class World(StrEnum):
     """What the rows of a relation are."""
@@ -191,7 +193,7 @@ def _standard(name: str, kind: ColumnType, native: str) -> tuple[exp.Expr, Colum
     """Return the column in one of the engine's standard types; wider ones give NULL where they do not fit."""
     reference = column(name)
     wide = native.upper()
-    if kind is ColumnType.INTEGER and wide in ("UBIGINT", "HUGEINT", "UHUGEINT"):
+    if kind is ColumnType.INTEGER and wide not in _WITHIN_BIGINT:
         return exp.TryCast(this=reference, to=exp.DataType.build("BIGINT", dialect="duckdb")), kind
     if kind is ColumnType.TIMESTAMP and wide != "TIMESTAMP":
         return exp.TryCast(this=reference, to=exp.DataType.build("TIMESTAMP", dialect="duckdb")), kind

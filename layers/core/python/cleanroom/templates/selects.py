@@ -15,7 +15,7 @@ from cleanroom.templates.aggregates import is_aggregate
 from cleanroom.templates.expressions import translate
 from cleanroom.templates.fingerprints import without_aliases
 from cleanroom.templates.functions import literal_integer
-from cleanroom.templates.ownership import equates_entities, joined_entity
+from cleanroom.templates.ownership import equal_to_entity, equates_entities, joined_entity
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import (
     ENTITY,
@@ -30,6 +30,8 @@ from cleanroom.templates.relations import (
 )
 from cleanroom.templates.scalars import Scalar, require
 from cleanroom.templates.trees import bracketed, column, integer, named
+
+MOST_PARTS = 100_000
 
 CLAUSES = {"with_", "expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset", "kind"}
 
@@ -174,6 +176,8 @@ class _Joined:
         if self.entity is None or (side == "RIGHT" and item.entity is not None):
             self.entity = item.entity
         self.items = [*left, made_optional(item) if side in ("LEFT", "FULL") else item]
+        if inner:
+            self.items = equal_to_entity(given, self.items)
         self.protected = protected
         if World.OWNED in (self.world, item.relation.world):
             self.world = World.OWNED
@@ -405,6 +409,8 @@ def finished(
         tree = tree.limit(integer(wanted.limit))
     if wanted.offset is not None:
         tree = tree.offset(integer(wanted.offset))
+    if sum(1 for _ in tree.walk()) > MOST_PARTS:  # CTEs that use one another twice would double at each level
+        refuse("the query is too large once its CTEs are put in", rule="too_large", cure="use each CTE fewer times")
     return Relation(
         world=world,
         tree=tree,
