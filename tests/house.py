@@ -16,6 +16,7 @@ from cleanroom.adapters.memory import (
     CountingIds,
     DirectNoiseFunction,
     FixedClock,
+    ListTelemetry,
     MemoryExactStore,
     MemoryInbox,
     MemoryObjects,
@@ -25,6 +26,7 @@ from cleanroom.adapters.memory import (
 )
 from cleanroom.adapters.memory_catalogue import MemoryCatalogue
 from cleanroom.adapters.memory_ledger import MemoryLedger
+from cleanroom.adapters.pace import SteppedPace
 from cleanroom.adapters.parquet_tables import ParquetTableStore
 from cleanroom.edge import answer_http, answer_invocation
 from cleanroom.openapi import openapi_json
@@ -51,6 +53,7 @@ class House:
         self.objects, self.exact, self.releases = MemoryObjects(), MemoryExactStore(), MemoryReleaseStore()
         self.queue, self.inbox, self.schedule = MemoryRunQueue(), MemoryInbox(), MemorySchedule()
         self.clock, self.ids = FixedClock(START), CountingIds()
+        self.telemetry = ListTelemetry()
         self.entropy = entropy or SeededEntropy(1)
         self.noise = DirectNoiseFunction(self.invoke_noise)
         provider_parties = frozenset({"airline"})
@@ -75,6 +78,10 @@ class House:
             renewal=self.schedule,
             clock=self.clock,
             ids=self.ids,
+            telemetry=self.telemetry,
+            pace=SteppedPace(
+                step_seconds=0, clock=self.clock, sleep=lambda seconds: self.clock.advance(seconds=seconds)
+            ),
         )
         self.noises = NoiseServices(
             catalogue=self.catalogue,
@@ -86,9 +93,14 @@ class House:
             renewal=self.schedule,
             clock=self.clock,
             ids=self.ids,
+            telemetry=self.telemetry,
         )
         self.tasks = TaskServices(
-            ledger=self.ledger, schedule=self.schedule, clock=self.clock, provider_parties=provider_parties
+            ledger=self.ledger,
+            schedule=self.schedule,
+            clock=self.clock,
+            telemetry=self.telemetry,
+            provider_parties=provider_parties,
         )
 
     def invoke_noise(self, event: dict[str, object]) -> dict[str, object]:

@@ -301,3 +301,30 @@ def test_direct_noise_refuses_what_has_no_private_meaning(changed):
     status, answer = house.ask("agency", "consumer", "add_noise", **asked)
     assert (status, answer["error"]["code"]) == (400, "invalid_request")
     assert spent(house) == 0
+
+
+def test_every_step_is_logged_and_an_unmetered_run_is_counted():
+    """Style rule 9: run, room, template, price, outcome; the metric is the one that the alarm watches."""
+    house = furnished()
+    house("airline", "provider", "suspend_account_dp_task")
+    house("agency", "consumer", "run_analysis", **BY_CARRIER, run_id="logged-01")
+    assert [step for step, _ in house.telemetry.steps] == ["charged", "executed", "released"]
+    charged = house.telemetry.steps[0][1]
+    assert (charged["run_id"], charged["micro_epsilon"], charged["unmetered"]) == ("agency.logged-01", 2_000_000, True)
+    assert house.telemetry.counts == ["UnmeteredRuns"]
+    template = (EVENTS.parent / "template.yaml").read_text(encoding="utf-8")
+    assert "MetricName: UnmeteredRuns" in template
+
+
+def test_running_times_are_rounded_up_to_a_public_step():
+    """privacy.md §8: synchronous answers come after a whole number of steps, also refusals after the charge."""
+    from cleanroom.adapters.memory import FixedClock
+    from cleanroom.adapters.pace import SteppedPace
+
+    clock = FixedClock(furnished().clock.now())
+    pace = SteppedPace(step_seconds=0.25, clock=clock, sleep=lambda seconds: clock.advance(seconds=seconds))
+    for worked, waited in ((0.1, 0.25), (0.25, 0.25), (0.3, 0.5)):
+        began = clock.now()
+        clock.advance(seconds=worked)
+        pace.hold(began)
+        assert (clock.now() - began).total_seconds() == pytest.approx(waited)

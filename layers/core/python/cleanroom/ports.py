@@ -257,6 +257,23 @@ class Ids(Protocol):
         """Return a fresh secret 63-bit key for one run's keyed hashes."""
 
 
+class Telemetry(Protocol):
+    """One log line for each step of a run, and metrics. Never a row, value, exact count or SQL literal."""
+
+    def step(self, step: str, **facts: str | int | float | bool | None) -> None:
+        """Log one step of a run: which, and public facts about it."""
+
+    def count(self, metric: str) -> None:
+        """Count one event; the metric's name is one that an alarm may watch."""
+
+
+class Pace(Protocol):
+    """Keeps running times from telling more than a public step."""
+
+    def hold(self, began: datetime) -> None:
+        """Wait until a whole number of steps has passed since `began`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RoomServices:
     """What the `rooms` function holds."""
@@ -284,6 +301,8 @@ class RunServices:
     renewal: Renewal
     clock: Clock
     ids: Ids
+    telemetry: Telemetry
+    pace: Pace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -299,6 +318,7 @@ class NoiseServices:
     renewal: Renewal
     clock: Clock
     ids: Ids
+    telemetry: Telemetry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,6 +328,7 @@ class TaskServices:
     ledger: Ledger
     schedule: Schedule
     clock: Clock
+    telemetry: Telemetry
     provider_parties: frozenset[str]
 
 
@@ -322,6 +343,7 @@ __all__ = [
     "Ledger",
     "NoiseFunction",
     "NoiseServices",
+    "Pace",
     "ReleaseEngine",
     "ReleaseStore",
     "Renewal",
@@ -332,4 +354,5 @@ __all__ = [
     "TableDescription",
     "TableStore",
     "TaskServices",
+    "Telemetry",
 ]

@@ -17,7 +17,9 @@ from botocore.config import Config
 
 from cleanroom.adapters.dynamodb import Table
 from cleanroom.adapters.dynamodb_ledger import DynamoDbLedger
+from cleanroom.adapters.pace import SteppedPace
 from cleanroom.adapters.system import SystemClock, SystemEntropy, SystemIds
+from cleanroom.adapters.telemetry import PowertoolsTelemetry
 from cleanroom.ports import NoiseServices, RoomServices, RunServices, TaskServices
 
 if TYPE_CHECKING:
@@ -78,6 +80,8 @@ def run_services() -> RunServices:
         renewal=_renewal(),
         clock=SystemClock(),
         ids=SystemIds(),
+        telemetry=PowertoolsTelemetry(),
+        pace=SteppedPace(step_seconds=float(os.environ["ANSWER_STEP_SECONDS"]), clock=SystemClock(), sleep=time.sleep),
     )
 
 
@@ -104,6 +108,7 @@ def noise_services() -> NoiseServices:
         renewal=_renewal(),
         clock=SystemClock(),
         ids=SystemIds(),
+        telemetry=PowertoolsTelemetry(),
     )
 
 
@@ -111,7 +116,11 @@ def noise_services() -> NoiseServices:
 def task_services() -> TaskServices:
     """Return what the `dp_task` function holds."""
     return TaskServices(
-        ledger=_ledger(), schedule=_schedule(), clock=SystemClock(), provider_parties=_provider_parties()
+        ledger=_ledger(),
+        schedule=_schedule(),
+        clock=SystemClock(),
+        telemetry=PowertoolsTelemetry(),
+        provider_parties=_provider_parties(),
     )
 
 

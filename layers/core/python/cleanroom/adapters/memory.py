@@ -220,3 +220,24 @@ class CountingIds:
     def run_key(self) -> int:
         """Return the next key."""
         return next(self._keys)
+
+
+class ListTelemetry:
+    """The twin of `PowertoolsTelemetry`.
+
+    Attributes:
+        steps: (step, facts), in order.
+        counts: metrics, in order.
+    """
+
+    def __init__(self) -> None:
+        self.steps: list[tuple[str, dict[str, object]]] = []
+        self.counts: list[str] = []
+
+    def step(self, step: str, **facts: str | float | bool | None) -> None:
+        """Keep one step."""
+        self.steps.append((step, dict(facts)))
+
+    def count(self, metric: str) -> None:
+        """Keep one event."""
+        self.counts.append(metric)

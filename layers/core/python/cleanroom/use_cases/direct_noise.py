@@ -65,6 +65,16 @@ def add_noise_to_values(arguments: AddNoise, party: str, services: NoiseServices
             renewal=services.renewal,
             clock=services.clock,
         )
+        services.telemetry.step(
+            "charged",
+            run_id=run_id,
+            room=run.room,
+            template=run.template,
+            micro_epsilon=run.price.micro_epsilon,
+            unmetered=run.unmetered,
+        )
+        if run.unmetered:
+            services.telemetry.count("UnmeteredRuns")
     if run.request_digest != digest:
         raise RunConflictError("the run id belongs to another request")
     public_id = public_run_id(run_id)

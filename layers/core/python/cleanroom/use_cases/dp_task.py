@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 def open_window(scheduled_for: datetime, services: TaskServices) -> TaskState:
     """Open the next budget window for a scheduled time; doubled and late schedules change nothing (rule 5)."""
-    return services.ledger.open_window(scheduled_for=scheduled_for, at=services.clock.now())
+    task = services.ledger.open_window(scheduled_for=scheduled_for, at=services.clock.now())
+    services.telemetry.step("window", window=task.window)
+    services.telemetry.count("WindowsOpened")
+    return task
 
 
 class ScheduledTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

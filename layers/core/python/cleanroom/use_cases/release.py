@@ -62,7 +62,9 @@ def release_run(run_id: str, services: NoiseServices) -> bytes:
         release = _make_release(run, services)
         stored = services.releases.put_if_absent(party=run.party, run_id=public_id, release=release)
     services.releases.put_derived(party=run.party, run_id=public_id, name="release.csv", content=csv_of_release(stored))
-    services.ledger.advance(run_id, to=RunState.RELEASED, at=services.clock.now())
+    if run.state is not RunState.RELEASED:
+        services.ledger.advance(run_id, to=RunState.RELEASED, at=services.clock.now())
+        services.telemetry.step("released", run_id=run_id, room=run.room, template=run.template)
     services.exact.delete(run_id)
     return stored
 

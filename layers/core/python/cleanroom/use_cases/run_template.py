@@ -44,7 +44,12 @@ def run_analysis(arguments: RunAnalysis, party: str, services: RunServices) -> b
     run_id = scoped_run_id(party, arguments.run_id or services.ids.run_id())
     if arguments.mode == "async":
         return _enqueue(arguments, party, run_id, services)
-    return _run(arguments, party, run_id, services)
+    began = services.clock.now()
+    try:
+        return _run(arguments, party, run_id, services)
+    finally:
+        # How long the data took is rounded up, also where the run failed.
+        services.pace.hold(began)
 
 
 def run_queued(message: bytes, services: RunServices) -> None:
@@ -120,6 +125,16 @@ def _charge_and_execute(
             if attempt == CHARGE_ATTEMPTS:
                 raise
             continue
+        services.telemetry.step(
+            "charged",
+            run_id=run_id,
+            room=run.room,
+            template=run.template,
+            micro_epsilon=run.price.micro_epsilon,
+            unmetered=run.unmetered,
+        )
+        if run.unmetered:
+            services.telemetry.count("UnmeteredRuns")
         if run.state is not RunState.CHARGED:
             return run
         if run.plan_digest != hashlib.sha256(plan_json).hexdigest() or run.table_versions != _digests(
@@ -175,11 +190,14 @@ def _execute(
         exact_tables = services.engine.execute(prepared.plan, versions=versions, run_key=services.ids.run_key())
     except RunFailedError:
         services.ledger.advance(run.run_id, to=RunState.FAILED, at=services.clock.now())
+        services.telemetry.step("failed", run_id=run.run_id, room=run.room, template=run.template)
+        services.telemetry.count("FailedRuns")
         raise
     payload = ExactPayload(
         plan_json=plan_json, template_digest=prepared.template_digest, exact_tables=dict(exact_tables)
     )
     services.exact.put(run.run_id, payload.encode())
+    services.telemetry.step("executed", run_id=run.run_id, room=run.room, template=run.template)
     return services.ledger.advance(run.run_id, to=RunState.EXECUTED, at=services.clock.now())
 
 
