@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.contract.ledgers import charge
 
@@ -19,12 +19,13 @@ from cleanroom.rooms.settings import NoiseMechanism, PrivacySettings
 RUN = run_of(charge())
 
 
+@settings(deadline=None)
 @given(st.fractions(), st.integers(0), st.booleans(), st.sampled_from(NoiseMechanism))
 def test_settings_come_back_exactly(epsilon, budget, on, mechanism):
     """B-17: no rounding of what the price is computed from."""
-    settings = PrivacySettings(epsilon=epsilon, privacy_budget=budget, differential=on, noise_mechanism=mechanism)
-    back = decode(encode(settings), PrivacySettings)
-    assert back == settings
+    record = PrivacySettings(epsilon=epsilon, privacy_budget=budget, differential=on, noise_mechanism=mechanism)
+    back = decode(encode(record), PrivacySettings)
+    assert back == record
     assert type(back.epsilon) is Fraction
 
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from cleanroom.adapters.dynamodb_items import attribute
@@ -24,6 +24,7 @@ from cleanroom.adapters.dynamodb_keys import (
 NAMES = st.lists(st.text(alphabet="#%23a5*", max_size=5), min_size=1, max_size=4)
 
 
+@settings(deadline=None)
 @given(NAMES, NAMES)
 @example(["a#b", "c"], ["a", "b#c"])
 @example(["a%23b"], ["a#b"])
@@ -33,6 +34,7 @@ def test_different_parts_never_give_the_same_text(left, right):
     assert (joined(*left) == joined(*right)) == (left == right)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=8))
 @example("account")
 @example("#account")
@@ -43,6 +45,7 @@ def test_no_room_shares_the_accounts_history(room):
     assert head_key(own) != head_key(account)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="#%a", max_size=4), st.text(alphabet="#%a", max_size=4))
 def test_parts_of_a_room_lie_in_its_partition_behind_the_room_itself(room, name):
     """The room's own item must be read first: its revision tells whether the rest is of one moment."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from functools import cache
 from typing import Any, TypeVar
@@ -14,6 +15,8 @@ T = TypeVar("T")
 
 MAX_BODY_BYTES = 350_000
 """Largest body. A DynamoDB item holds 400 KB, keys and names included."""
+
+_FRACTION = re.compile(r"-?[0-9]+/[1-9][0-9]*", re.ASCII)
 
 
 def encode(value: object) -> str:
@@ -62,6 +65,6 @@ def _to_text(value: object) -> str:
 
 
 def _from_text(kind: type[Any], value: Any) -> Any:
-    if kind is Fraction and isinstance(value, str):
+    if kind is Fraction and isinstance(value, str) and _FRACTION.fullmatch(value) is not None:
         return Fraction(value)
     raise TypeError("not a text form of ours")

@@ -1,0 +1,180 @@
+"""The pure rules of the ledger: what a charge must satisfy, and how runs, requests and the DP task may change."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from tests.contract.ledgers import KEY, NOON, OTHER_KEY, charge
+
+from cleanroom.errors import ConflictError, RunConflictError
+from cleanroom.privacy.accounting import ZERO_PRICE, Price
+from cleanroom.rooms.ledger import (
+    RequestState,
+    RunRequest,
+    RunState,
+    SettingsRecord,
+    TaskState,
+    TaskStatus,
+)
+from cleanroom.rooms.ledger_rules import (
+    ADVANCES_FROM,
+    MAX_AMOUNT,
+    charge_body,
+    check_charge,
+    may_replace,
+    metered,
+    run_of,
+    same_run,
+    settings_body,
+    unmetered,
+    with_next_window,
+    with_status,
+)
+from cleanroom.rooms.settings import PrivacySettings
+
+MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def test_a_sound_charge_passes_up_to_the_largest_amount():
+    check_charge(charge())
+    check_charge(charge(price=Price(micro_epsilon=MAX_AMOUNT, delta_steps=MAX_AMOUNT)))
+    check_charge(charge(price=ZERO_PRICE, limit_micro_epsilon=(0,)))
+    check_charge(charge(budgets=(KEY, OTHER_KEY), limit_micro_epsilon=(1, 10**60), settings_versions=(0, 5)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"limit_micro_epsilon": (float("nan"),)},
+        {"limit_micro_epsilon": (1.0,)},
+        {"limit_micro_epsilon": (True,)},
+        {"limit_micro_epsilon": (-1,)},
+        {"limit_micro_epsilon": (1, 1)},
+        {"settings_versions": ()},
+        {"settings_versions": (-1,)},
+        {"window": -1},
+        {"window": None},
+        {"price": Price(micro_epsilon=MAX_AMOUNT + 1, delta_steps=0)},
+        {"price": Price(micro_epsilon=0, delta_steps=MAX_AMOUNT + 1)},
+        {"budgets": (), "limit_micro_epsilon": (), "settings_versions": ()},
+        {"budgets": (KEY, KEY), "limit_micro_epsilon": (1, 1), "settings_versions": (0, 0)},
+        {"request_digest": ""},
+        {"run_id": ""},
+        {"at": NOON.replace(tzinfo=None)},
+    ],
+)
+def test_an_unsound_charge_is_a_bug_of_ours(change):
+    """B-18 has refused it long before; NaN would pass every comparison with a limit."""
+    with pytest.raises(ValueError):
+        check_charge(charge(**change))
+
+
+def test_the_run_of_a_charge_has_all_of_it():
+    run = run_of(charge())
+    for name in (
+        "run_id",
+        "request_digest",
+        "plan_digest",
+        "room",
+        "party",
+        "template",
+        "price",
+        "window",
+        "unmetered",
+    ):
+        assert getattr(run, name) == getattr(charge(), name)
+    for name in ("table_versions", "settings_versions", "budgets", "limit_micro_epsilon"):
+        assert getattr(run, name) == getattr(charge(), name)
+    assert (run.state, run.charged_at) == (RunState.CHARGED, NOON)
+
+
+def test_only_the_same_request_is_the_same_run():
+    """Rule 2: the price may differ on a retry, the request not."""
+    run = run_of(charge())
+    assert same_run(run, charge(price=ZERO_PRICE)) is run
+    with pytest.raises(RunConflictError):
+        same_run(run, charge(request_digest="another"))
+
+
+def test_a_charge_is_metered_or_unmetered_and_never_both():
+    """B-60."""
+    for suspended in (False, True):
+        given = charge(unmetered=suspended)
+        assert metered(given) + unmetered(given) == given.price
+        assert (metered(given) == ZERO_PRICE) is suspended
+
+
+def test_history_bodies_say_everything_in_whole_numbers():
+    body = json.loads(charge_body(charge()), parse_float=pytest.fail)
+    assert body["price"] == {"micro_epsilon": 100_000, "delta_steps": 7}
+    assert body["budgets"] == [
+        {
+            "room": "flights",
+            "party": "consumer",
+            "template": "*",
+            "limit_micro_epsilon": 1_000_000,
+            "settings_version": 0,
+        }
+    ]
+    assert (body["window"], body["unmetered"], body["plan_digest"]) == (0, False, "plan")
+    settings = json.loads(settings_body(KEY, SettingsRecord(settings=PrivacySettings(), version=3)))
+    assert settings["version"] == 3
+    assert (settings["epsilon"], settings["differential"]) == ("1/10", False)
+    # B-17: the whole record, whatever fields it will have.
+    assert set(PrivacySettings.__dataclass_fields__) <= set(settings)
+
+
+def test_runs_move_forward_only():
+    """Rule 3."""
+    order = [RunState.CHARGED, RunState.EXECUTED, RunState.RELEASED, RunState.FAILED]
+    moves = {(source, to) for to, sources in ADVANCES_FROM.items() for source in sources}
+    assert moves == {(order[0], order[1]), (order[1], order[2]), (order[0], order[3]), (order[1], order[3])}
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 86_400])
+def test_a_later_scheduled_time_opens_one_window(seconds):
+    """Rule 5: however late the event comes."""
+    at = MIDNIGHT + timedelta(seconds=seconds)
+    state = with_next_window(TaskState(window=4, window_opened_for=NOON), scheduled_for=MIDNIGHT, at=at)
+    assert (state.window, state.window_opened_for) == (5, MIDNIGHT)
+
+
+@pytest.mark.parametrize("before", [timedelta(0), timedelta(seconds=1), timedelta(days=1)])
+def test_a_time_that_is_no_later_changes_nothing(before):
+    """Rule 5."""
+    state = TaskState(window=4, window_opened_for=MIDNIGHT)
+    assert with_next_window(state, scheduled_for=MIDNIGHT - before, at=MIDNIGHT) is state
+
+
+def test_a_window_opens_while_suspended_too():
+    """B-61: after resuming, the window is today's."""
+    state = with_next_window(TaskState(status=TaskStatus.SUSPENDED), scheduled_for=MIDNIGHT, at=MIDNIGHT)
+    assert (state.window, state.status) == (1, TaskStatus.SUSPENDED)
+
+
+def test_budgets_cannot_be_renewed_in_advance():
+    for ahead, refused in ((timedelta(minutes=5), False), (timedelta(minutes=5, microseconds=1), True)):
+        if refused:
+            with pytest.raises(ConflictError):
+                with_next_window(TaskState(), scheduled_for=MIDNIGHT + ahead, at=MIDNIGHT)
+        else:
+            assert with_next_window(TaskState(), scheduled_for=MIDNIGHT + ahead, at=MIDNIGHT).window == 1
+
+
+def test_suspending_twice_keeps_who_did_it_first():
+    """B-60."""
+    suspended = with_status(TaskState(window=2), TaskStatus.SUSPENDED, by="a", at=NOON)
+    assert suspended == TaskState(status=TaskStatus.SUSPENDED, window=2, since=NOON, by="a")
+    assert with_status(suspended, TaskStatus.SUSPENDED, by="b", at=MIDNIGHT) is suspended
+
+
+def test_a_request_is_replaced_by_its_own_refusal_only():
+    queued = RunRequest(run_id="r", party="c", request_digest="d", state=RequestState.QUEUED, at=NOON)
+    refused = replace(queued, state=RequestState.REFUSED, error="{}")
+    assert may_replace(queued, refused)
+    assert not may_replace(queued, queued)
+    assert not may_replace(refused, refused)
+    assert not may_replace(refused, queued)
+    assert not may_replace(queued, replace(refused, party="outsider"))
+    assert not may_replace(queued, replace(refused, request_digest="another"))
