@@ -1,0 +1,39 @@
+"""local: put one of the demo's tables into a party's prefix: `python -m local.upload airline flights`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import boto3
+
+from local.data import write_tables
+from local.stack import PARTIES, STACK_FILE
+
+TABLES = ("flights", "fleet", "loyalty")
+
+
+def main(party: str, table: str) -> str:
+    """Upload `table` for `party` into the running stack and return its address."""
+    described = json.loads(STACK_FILE.read_text(encoding="utf-8"))
+    aws = described["aws"]
+    s3 = boto3.client(
+        "s3",
+        endpoint_url=aws["AWS_ENDPOINT_URL"],
+        region_name=aws["AWS_DEFAULT_REGION"],
+        aws_access_key_id=aws["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=aws["AWS_SECRET_ACCESS_KEY"],
+    )
+    path = write_tables(Path(__file__).resolve().parent.parent / ".local" / "data")[table]
+    bucket, key = described["outputs"]["TablesBucketName"], f"{party}/{table}/{table}.parquet"
+    s3.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
+    return f"s3://{bucket}/{key}"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3 or sys.argv[1] not in PARTIES or sys.argv[2] not in TABLES:
+        raise SystemExit(f"python -m local.upload {{{'|'.join(PARTIES)}}} {{{'|'.join(TABLES)}}}")
+    if not STACK_FILE.exists():
+        raise SystemExit("no stack runs here: make up starts one")
+    print(main(sys.argv[1], sys.argv[2]))
