@@ -88,17 +88,26 @@ class S3ExactStore:
         expected = _context(run_id)
         try:
             with explained("KMS"):
-                payload, header = self._sdk.decrypt(source=ciphertext, key_provider=self._master_key)
+                payload, context = self._opened(ciphertext)
         except (BusyError, AwsFailureError):
             raise
         except Exception as failure:
             # Whatever a forged ciphertext makes the parser raise.
             _log.warning("an exact object did not decrypt: %s", type(failure).__name__)
             raise RunFailedError(EXACT_UNREADABLE) from failure
-        if dict(header.encryption_context) != expected:
+        if context != expected:
             _log.warning("an exact object names another run or purpose")
             raise RunFailedError(EXACT_UNREADABLE)
-        return bytes(payload)
+        return payload
+
+    def _opened(self, ciphertext: bytes) -> tuple[bytes, dict[str, str]]:
+        stream = self._sdk.stream(mode="decrypt-unsigned", source=ciphertext, key_provider=self._master_key)
+        try:
+            return bytes(stream.read()), dict(stream.header.encryption_context)
+        finally:
+            # A stream that failed half-way refuses to be closed, and would complain on stderr when it is collected.
+            stream.footer = getattr(stream, "footer", None)
+            stream.close()
 
 
 class _ExactKey(KMSMasterKey):  # type: ignore[misc]
