@@ -17,7 +17,7 @@ ARCHITECTURE ?= arm64
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types check up down bench build deploy clean
+.PHONY: help setup demo test lint types check up down bench build deploy lock docs clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -100,6 +100,14 @@ deploy: .venv-build/.ready ## build for ARCHITECTURE (arm64) and deploy to your 
 	@ARCHITECTURE=$(ARCHITECTURE) $(SAM) build --parameter-overrides Architecture=$(ARCHITECTURE)
 	@PATH="$(CURDIR)/.venv-build/bin:$$PATH" sam deploy --guided --capabilities CAPABILITY_IAM CAPABILITY_NAMED_IAM \
 	  --parameter-overrides Architecture=$(ARCHITECTURE)
+
+lock: .uv/.ready ## resolve all requirements anew: exact versions and hashes, no index addresses
+	@for name in layers/engine/requirements layers/noise/requirements layers/runtime/requirements requirements/dev requirements/build requirements/bench; do \
+	  $(UV) pip compile --quiet --no-header --generate-hashes --universal --python-version 3.11 $$name.in -o $$name.txt || exit 1; \
+	done
+
+docs: setup ## make the generated parts of the docs and openapi.json anew
+	@PYTHONPATH=layers/core/python $(BIN)/python -m docs.generate
 
 clean: ## delete what setup, build and runs made
 	@rm -rf .venv .venv-build .venv-bench .uv .local .aws-sam .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
