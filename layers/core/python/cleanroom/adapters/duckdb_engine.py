@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from cleanroom.adapters.aws_failures import AwsFailureError
 from cleanroom.adapters.duckdb_sandbox import EngineError, EngineLimits, Sandbox, open_sandbox, quoted
 from cleanroom.adapters.pinned_files import PinnedFiles
 from cleanroom.errors import BusyError, CleanRoomError, RunFailedError
@@ -58,6 +59,8 @@ class DuckDbEngine:
         except CleanRoomError:
             if isinstance(files.failure, BusyError):
                 raise BusyError(str(files.failure)) from files.failure
+            if isinstance(files.failure, AwsFailureError):
+                _log.error("the tables could not be read: %s", files.failure)
             raise
 
 
