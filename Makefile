@@ -44,7 +44,7 @@ demo: setup ## start the embedded AWS, deploy template.yaml, run the main job on
 	@$(BIN)/python -m local.demo
 
 test: setup ## all tests, those against the embedded stack included
-	@$(BIN)/pytest $(TESTS)
+	@$(BIN)/pytest --numprocesses auto --dist loadgroup $(TESTS)
 
 lint: setup ## ruff and import-linter
 	@$(BIN)/ruff check .

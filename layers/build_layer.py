@@ -20,7 +20,8 @@ PLATFORMS = {"x86_64": "x86_64-manylinux_2_28", "arm64": "aarch64-manylinux_2_28
 # types for checkers, and the scripts of wheels.
 UNREAD = (
     *("**/tests", "**/__pycache__", "**/*.pyi", "**/*.pxd", "**/*.pxi", "**/*.pyx", "**/*.h", "**/*.hpp", "**/*.a"),
-    "bin",
+    # Lists of what pip unpacked: nobody uninstalls from a layer. Licences stay.
+    *("bin", "*.dist-info/RECORD"),
 )
 
 # What else no function reaches. libarrow_substrait, libparquet and libarrow_dataset stay: pyarrow links to them.
@@ -50,6 +51,8 @@ DELETED: dict[str, tuple[str, ...]] = {
         # Wheels have no links: the loader asks for libarrow_python.so.<major>, the others are copies of it.
         *("pyarrow/libarrow_python.so", "pyarrow/libarrow_python.so.*.*.*"),
         *("duckdb/experimental", "_duckdb-stubs", "adbc_driver_duckdb"),
+        # Only the interface of fsspec is used: nothing is mounted, cached or fetched through it.
+        *("fsspec/implementations/[!_lm]*", "fsspec/implementations/libarchive*", "fsspec/gui.py", "fsspec/fuse.py"),
     ),
     "noise": (
         # numpy.random is not for secrets: noise is drawn from the operating system.
@@ -76,7 +79,7 @@ DELETED: dict[str, tuple[str, ...]] = {
             "aws_xray_sdk/ext/aiohttp",
             "aws_xray_sdk/ext/sqlalchemy*",
         ),
-        *("pycparser", "wrapt-stubs"),
+        *("pycparser", "cffi", "wrapt-stubs"),
     ),
 }
 

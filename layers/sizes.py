@@ -22,6 +22,31 @@ CONTENTS = {
 }
 """Layers of each function; tests/stack holds that template.yaml says the same."""
 
+SERVICES = {
+    "RoomsFunction": "room_services",
+    "RunTemplateFunction": "run_services",
+    "AddNoiseFunction": "noise_services",
+    "DpTaskFunction": "task_services",
+}
+"""What each function makes at its first event: the adapters that are imported only then."""
+
+SETTINGS = {
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "POWERTOOLS_TRACE_DISABLED": "true",
+    "ANSWER_STEP_SECONDS": "1",
+    **{f"{name}_BUCKET": "some-bucket" for name in ("TABLES", "INBOX", "EXACT", "RESULTS")},
+    **{f"{name}_TABLE": "some-table" for name in ("LEDGER", "CATALOGUE")},
+    "EXACT_KEY_ARN": "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000",
+    "RUN_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/some-queue",
+    "ADD_NOISE_FUNCTION": "some-function",
+    "DP_TASK_SCHEDULE": "some-schedule",
+    "DP_TASK_SCHEDULE_GROUP": "some-group",
+    "DP_TASK_EXPRESSION": "cron(0 0 * * ? *)",
+    "DP_TASK_TIME_ZONE": "Europe/Paris",
+    "PROVIDER_PARTIES": "provider",
+    "PARTY_CLAIM": "custom:party",
+}
+
 PROBES = {
     "CoreLayer": "import cleanroom.errors",
     "EngineLayer": (
@@ -76,7 +101,12 @@ def _try(build: Path, function: str, layers: tuple[str, ...]) -> Iterator[str]:
     code = "\n".join([f"import sys; sys.path[1:1] = {paths!r}", *(PROBES[layer] for layer in layers)])
     if handler.is_file():
         code += "\nimport app; assert callable(app.handler)"
-    environment = {"PATH": os.environ["PATH"], "AWS_DEFAULT_REGION": "us-east-1", "POWERTOOLS_TRACE_DISABLED": "true"}
+        code += f"\nfrom cleanroom.adapters.aws import {SERVICES[function]}; {SERVICES[function]}()"
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "POWERTOOLS_TRACE_DISABLED": "true",
+    } | SETTINGS
     # -S: without this interpreter's own packages; -B: the layers' bytecode, or none.
     probe = build / "probe"
     probe.mkdir(exist_ok=True)

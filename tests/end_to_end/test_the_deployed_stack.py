@@ -82,7 +82,10 @@ def test_the_schedule_calls_the_task_at_midnight_utc_and_keeps_what_failed(stack
     assert schedule["ScheduleExpressionTimezone"] == "UTC"
     assert schedule["State"] == "ENABLED"
     assert schedule["Target"]["Arn"].endswith(":function:cleanroom-dp-task")
-    assert json.loads(schedule["Target"]["Input"]) == {"task": "open_window"}
+    assert json.loads(schedule["Target"]["Input"]) == {
+        "task": "open_window",
+        "scheduled_time": "<aws.scheduler.scheduled-time>",
+    }
     assert "DeadLetterQueue" in schedule["Target"]["DeadLetterConfig"]["Arn"]
 
 

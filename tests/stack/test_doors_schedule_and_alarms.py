@@ -70,7 +70,10 @@ def test_the_schedule_renews_budgets_daily_at_an_hour_and_zone_of_choice(deploye
     (schedule,) = deployed.of_type("AWS::Scheduler::Schedule").values()
     assert schedule["ScheduleExpression"] == {"Fn::Sub": "cron(0 ${DpTaskHour} * * ? *)"}
     assert schedule["ScheduleExpressionTimezone"] == {"Ref": "DpTaskTimeZone"}
-    assert json.loads(schedule["Target"]["Input"]) == {"task": "open_window"}
+    assert json.loads(schedule["Target"]["Input"]) == {
+        "task": "open_window",
+        "scheduled_time": "<aws.scheduler.scheduled-time>",
+    }
     assert schedule["Target"]["RoleArn"] == {"Fn::GetAtt": ["ScheduleRole", "Arn"]}
     assert schedule["Target"]["DeadLetterConfig"] == {"Arn": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}}
     parameters = deployed.template["Parameters"]
