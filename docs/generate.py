@@ -1,0 +1,279 @@
+"""docs: `make docs` writes here what the code itself can say, and openapi.json. A test holds both together.
+
+Blocks begin with `<!-- generated: name -->` and end with `<!-- end: name -->`; everything else is written by hand.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from samtranslator.yaml_helper import yaml_parse
+from sqlglot import exp
+
+from cleanroom import errors
+from cleanroom.edge import STATUS
+from cleanroom.openapi import all_procedures, build_openapi
+from cleanroom.rooms.policies import policy_as_json, policy_from_json
+from cleanroom.rooms.settings import PrivacySettings, as_record
+from cleanroom.rooms.tables import TablePolicy
+from cleanroom.templates.functions import FUNCTIONS
+from cleanroom.templates.jinja_filters import FILTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+CORE = ROOT / "layers" / "core" / "python" / "cleanroom"
+OPENAPI = CORE / "openapi.json"
+
+SPELLED: dict[type[exp.Expr], str] = {
+    exp.Coalesce: "COALESCE(x, y)",
+    exp.Nullif: "NULLIF(x, y)",
+    exp.Least: "LEAST(x, y)",
+    exp.Greatest: "GREATEST(x, y)",
+    exp.Abs: "ABS(x)",
+    exp.Sign: "SIGN(x)",
+    exp.Round: "ROUND(x, 2)",
+    exp.Floor: "FLOOR(x)",
+    exp.Ceil: "CEIL(x)",
+    exp.Sqrt: "SQRT(x)",
+    exp.Ln: "LN(x)",
+    exp.Exp: "EXP(x)",
+    exp.Pow: "POWER(x, y)",
+    exp.Lower: "LOWER(s)",
+    exp.Upper: "UPPER(s)",
+    exp.Length: "LENGTH(s)",
+    exp.Trim: "TRIM(s)",
+    exp.Substring: "SUBSTR(s, 1, 3)",
+    exp.Left: "LEFT(s, 3)",
+    exp.Right: "RIGHT(s, 3)",
+    exp.Concat: "CONCAT(s, t)",
+    exp.DPipe: "s || t",
+    exp.Like: "s LIKE 'a%'",
+    exp.ILike: "s ILIKE 'a%'",
+    exp.Escape: "s LIKE 'a!%' ESCAPE '!'",
+    exp.StartsWith: "STARTSWITH(s, 'a')",
+    exp.Year: "YEAR(d)",
+    exp.Quarter: "QUARTER(d)",
+    exp.Month: "MONTH(d)",
+    exp.Day: "DAY(d)",
+    exp.DayOfMonth: "DAYOFMONTH(d)",
+    exp.DayOfWeek: "DAYOFWEEK(d)",
+    exp.DayOfYear: "DAYOFYEAR(d)",
+    exp.Hour: "HOUR(d)",
+    exp.Minute: "MINUTE(d)",
+    exp.Second: "SECOND(d)",
+    exp.Extract: "EXTRACT(YEAR FROM d)",
+    exp.TimestampTrunc: "DATE_TRUNC('MONTH', d)",
+    exp.DateTrunc: "DATE_TRUNC('MONTH', d::DATE)",
+    exp.TsOrDsToDate: "TO_DATE(s)",
+}
+"""Parser's class -> how a template may write it, in the Snowflake dialect."""
+
+
+def main() -> int:
+    """Write every generated block and openapi.json; return the process's exit code."""
+    for path, text in written().items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+def written() -> dict[Path, str]:
+    """Return each generated file with the text that it should have now."""
+    texts = {path: with_blocks(path.read_text(encoding="utf-8")) for path in sorted(DOCS.glob("*.md"))}
+    return {**texts, OPENAPI: json.dumps(build_openapi(), indent=1, sort_keys=True) + "\n"}
+
+
+def with_blocks(text: str) -> str:
+    """Return a document with every generated block made anew."""
+
+    def block(match: re.Match[str]) -> str:
+        name = match[1]
+        return f"<!-- generated: {name} -->\n{BLOCKS[name]()}\n<!-- end: {name} -->"
+
+    return re.sub(r"<!-- generated: ([a-z-]+) -->\n.*?<!-- end: \1 -->", block, text, flags=re.DOTALL)
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Return a Markdown table; cells are made safe."""
+    lines = [head, ["---"] * len(head), *([_cell(c) for c in row] for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"\s+", " ", text).strip().replace("|", "\\|")
+
+
+def _first(thing: object) -> str:
+    """Return the first paragraph of a docstring."""
+    return (inspect.getdoc(thing) or "").split("\n\n")[0]
+
+
+def _attributes(kind: type) -> dict[str, str]:
+    """Return what the `Attributes:` of a docstring say, by name; names listed together share their text."""
+    section = (inspect.getdoc(kind) or "").partition("Attributes:\n")[2].split("\n\n")[0]
+    entries = re.findall(r"^ {4}(\w[\w, ]*): (.*(?:\n {6,}.*)*)", section, flags=re.MULTILINE)
+    return {name.strip(): text for names, text in entries for name in names.split(",")}
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+
+def error_classes() -> list[type[errors.CleanRoomError]]:
+    """Return every refusal but the base, in the order of the file."""
+    kinds = [k for k in vars(errors).values() if isinstance(k, type) and issubclass(k, errors.CleanRoomError)]
+    return [k for k in kinds if k is not errors.CleanRoomError]
+
+
+def _errors() -> str:
+    rows = [[f"`{k.code}`", str(STATUS[k.kind]), f"`{k.kind.value}`", _first(k)] for k in error_classes()]
+    rows.append(["`internal_error`", "500", "–", "Something unexpected; only a reference leaves, which is in the log."])
+    return table(["code", "HTTP", "kind", "meaning"], rows)
+
+
+def rules() -> dict[str, dict[str, str]]:
+    """Return rule -> sentence -> cure, of every refusal in `templates/`; `…` stands for names of the request."""
+    found: dict[str, dict[str, str]] = {}
+    for path in sorted((CORE / "templates").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            given = {k.arg: k.value for k in node.keywords}
+            rule = given.get("rule")
+            if isinstance(rule, ast.Constant) and isinstance(rule.value, str):
+                sentence = _written(node.args[0]) if node.args else ""
+                found.setdefault(rule.value, {})[sentence] = _written(given.get("cure"))
+    return dict(sorted(found.items()))
+
+
+def _written(node: ast.expr | None) -> str:
+    match node:
+        case ast.Constant(value=str(text)):
+            return text
+        case ast.JoinedStr(values=values):
+            return "".join(_written(v) for v in values)
+        case ast.BinOp(left=left, right=right):
+            return _written(left) + _written(right)
+    return "…"
+
+
+def _rules() -> str:
+    rows = [
+        [f"`{rule}`" if number == 0 else "", sentence, cure]
+        for rule, sentences in rules().items()
+        for number, (sentence, cure) in enumerate(sentences.items())
+    ]
+    return table(["rule", "what is refused", "cure"], rows)
+
+
+# --- SQL --------------------------------------------------------------------------------------------------------------
+
+
+def _functions() -> str:
+    rows = [[f"`{SPELLED[kind]}`", allowed.reason] for kind, allowed in FUNCTIONS.items()]
+    return table(["function", "why no row can make it fail, or differ from run to run"], rows)
+
+
+def _filters() -> str:
+    return ", ".join(f"`{name}`" for name in sorted(FILTERS))
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def _settings() -> str:
+    says = _attributes(PrivacySettings)
+    rows = [[f"`{name}`", f"`{json.dumps(value)}`", says[name]] for name, value in as_record(PrivacySettings()).items()]
+    return table(["setting", "default", "meaning"], rows)
+
+
+def policy_keys() -> tuple[str, ...]:
+    """Return every key that a table policy may have."""
+    try:
+        policy_from_json({"?": 0}, ())
+    except errors.InvalidRequestError as refusal:
+        return tuple(re.findall(r"\w+", str(refusal).partition("the keys are ")[2]))
+    raise AssertionError("an unknown key is refused")
+
+
+def _policies() -> str:
+    says = _attributes(TablePolicy)
+    default = policy_as_json(TablePolicy())
+    rows = [[f"`{name}`", str(default.get(name, "not declared")), says[name]] for name in policy_keys()]
+    return table(["key", "default", "meaning"], rows)
+
+
+def parameters() -> dict[str, dict[str, Any]]:
+    """Return the parameters of template.yaml."""
+    parsed: dict[str, dict[str, Any]] = yaml_parse((ROOT / "template.yaml").read_text(encoding="utf-8"))["Parameters"]
+    return parsed
+
+
+def _deployment() -> str:
+    rows = [
+        [f"`{name}`", f"`{p['Default']}`" if p.get("Default", "") != "" else "–", p["Description"]]
+        for name, p in parameters().items()
+    ]
+    return table(["parameter", "default", "meaning"], rows)
+
+
+# --- procedures -------------------------------------------------------------------------------------------------------
+
+
+def _procedures() -> str:
+    rows = []
+    for (side, name), procedure in sorted(all_procedures().items()):
+        rows.append(
+            [f"`POST /{side}/{name}`", ", ".join(_arguments(procedure.arguments)) or "–", _first(procedure.call)]
+        )
+    rows.append(
+        ["`GET /runs/{run_id}`", "–", "Return a run of the calling party: its state and, once released, its release."]
+    )
+    rows.append(["`GET /openapi.json`", "–", "Return this list as OpenAPI 3.1."])
+    return table(["route", "arguments", "what it does"], rows)
+
+
+def _arguments(kind: type[Any]) -> Iterator[str]:
+    for field in msgspec.structs.fields(kind):
+        yield f"`{field.encode_name}`" + ("" if field.required else "?")
+
+
+# --- the worked example -----------------------------------------------------------------------------------------------
+
+
+def _example(part: str) -> str:
+    from tests.unit.docs.example import PARTS  # noqa: PLC0415 - a whole deployment in memory: only when asked for
+
+    os.environ.setdefault("PARTY_CLAIM", "custom:party")
+    return PARTS[part]()
+
+
+BLOCKS = {
+    "errors": _errors,
+    "rules": _rules,
+    "functions": _functions,
+    "filters": _filters,
+    "settings": _settings,
+    "policies": _policies,
+    "deployment": _deployment,
+    "procedures": _procedures,
+    **{
+        f"example-{part}": (lambda part=part: _example(part))
+        for part in ("link", "template", "quote", "release", "receipt")
+    },
+    "bounding": lambda: _example("bounding"),
+}
+"""Block -> its text."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
