@@ -1,4 +1,4 @@
-"""layers: weigh what `sam build` made, function by function, and try it: too big or not importable fails.
+"""layers: weigh what `sam build` made, function by function, and try it: too big or not working fails.
 
 `python layers/sizes.py .aws-sam/build-arm64 [--try]`. Standard library only, so that `--try` sees nothing else.
 """
@@ -10,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+LAYERS = Path(__file__).resolve().parent
 
 LIMIT_BYTES = 250 * 1024 * 1024
 """Lambda's limit on a function and its layers, unzipped."""
@@ -118,6 +120,15 @@ def _try(build: Path, function: str, layers: tuple[str, ...]) -> Iterator[str]:
         text=True,
         check=False,
     )
+    if tried.returncode == 0 and "EngineLayer" in layers:
+        tried = subprocess.run(
+            [sys.executable, "-S", "-B", str(LAYERS / "probe.py"), function, *paths],
+            cwd=probe,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
     if tried.returncode:
         yield f"{function} does not work with what its layers hold:\n{tried.stderr}"
 

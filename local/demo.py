@@ -131,7 +131,7 @@ def story(stack: Stack, paths: dict[str, Path], home: Path) -> list[Path]:
         show_release(name, release)
 
     chapter("The budget runs out")
-    status = httpx.codes.OK
+    status: int = httpx.codes.OK
     while status == httpx.codes.OK:
         status, answer = agency.ask("run_analysis", **carrier_run)
         if status == httpx.codes.OK:
