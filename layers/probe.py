@@ -1,7 +1,7 @@
 """layers: one whole run inside a built function, with nothing but what its layers hold: finds modules slimmed away.
 
-Called by sizes.py in a process of its own: `python -S -B layers/probe.py FUNCTION PATH…`. The function's own services are
-replaced by small ones of this file, because the test twins need more than the layers hold.
+Called by sizes.py in a process of its own: `python -S -B layers/probe.py FUNCTION PATH…`. The function's own services
+are replaced by small ones of this file, because the test twins need more than the layers hold.
 """
 
 import json
@@ -12,6 +12,7 @@ FUNCTION, PATHS = sys.argv[1], sys.argv[2:]
 sys.path[:0] = PATHS
 
 import duckdb
+
 from cleanroom.adapters.duckdb_engine import DuckDbEngine
 from cleanroom.adapters.memory_catalogue import MemoryCatalogue
 from cleanroom.adapters.memory_ledger import MemoryLedger
@@ -26,7 +27,8 @@ from cleanroom.use_cases import arguments as a
 from cleanroom.use_cases import datasets, rooms, templates
 
 TABLE = Path("table.parquet")
-TEMPLATE = """SELECT p.carrier, COUNT(*) AS flights, ROUND(AVG(p.delay), 2) AS delay, COUNT(DISTINCT p.tailnum) AS planes
+TEMPLATE = """SELECT p.carrier, COUNT(*) AS flights, ROUND(AVG(p.delay), 2) AS delay,
+  COUNT(DISTINCT p.tailnum) AS planes
 FROM IDENTIFIER({{ source_table[0] }}) p WHERE p.day > {{ first }} GROUP BY p.carrier ORDER BY flights DESC"""
 
 

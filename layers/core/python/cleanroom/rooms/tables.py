@@ -44,7 +44,7 @@ class EntityColumn:
 
     Attributes:
         column: its name.
-        kind: what its values are, e.g. `email`, `device_id`, `pinned`; two entity columns can be joined if their kinds agree.
+        kind: what its values are, e.g. `email`, `device_id`; entity columns can be joined if their kinds agree.
         evidence: plain sentences that say why it was detected, or who pinned it.
     """
 
@@ -70,7 +70,7 @@ class Domain:
     """The public list of values that a group key may have, as literals of the column's type.
 
     Attributes:
-        values: str, int, bool, or ISO dates as str; in the order declared, without repetition. Ranges are expanded when declared.
+        values: str, int, bool, or ISO dates as str; in the order declared, without repetition; ranges are expanded.
     """
 
     values: tuple[str | int | bool, ...]
@@ -86,7 +86,7 @@ class TablePolicy:
         bounds: column -> range (lower-case names).
         domains: column -> public values (lower-case names).
         min_entities: smallest group, in entities, that may appear (B-80); 0 for none.
-        join_columns, project_columns, activation_columns: what the policy filters allow (B-33); None where no policy is set.
+        join_columns, project_columns, activation_columns: what the policy filters allow (B-33); None where none is set.
     """
 
     max_rows: int | None = None
