@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from cleanroom.adapters.aws import noise_services
-
 from cleanroom.edge import answer_http, answer_invocation, logger, metrics, tracer
 from cleanroom.procedures.noise import NOISE
 from cleanroom.use_cases.noise_requests import handle_invocation

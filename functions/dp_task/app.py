@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from cleanroom.adapters.aws import task_services
-
 from cleanroom.edge import answer_http, answer_invocation, logger, metrics, tracer
 from cleanroom.procedures.task import TASK
 from cleanroom.use_cases.dp_task import handle_schedule

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from cleanroom.adapters.aws import room_services
-
 from cleanroom.edge import answer_http, logger, metrics, tracer
 from cleanroom.openapi import openapi_json
 from cleanroom.procedures.rooms import ROOMS

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from cleanroom.adapters.aws import run_services
-
 from cleanroom.edge import answer_http, answer_queue, logger, metrics, tracer
 from cleanroom.procedures.runs import RUNS
 from cleanroom.use_cases.queue import handle_message
