@@ -6,15 +6,18 @@ The list is of what is allowed. It is what keeps a template from Python's inside
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, nodes
 from jinja2.exceptions import TemplateSyntaxError
-from jinja2.meta import find_undeclared_variables
 
 from cleanroom.errors import TemplateRefusedError
 from cleanroom.templates.jinja_filters import FILTERS
 from cleanroom.templates.literals import refused
 from cleanroom.templates.policy_filters import POLICY_FILTERS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 MAX_TEMPLATE = 65_536  # characters of a template
 _MAX_DEPTH = 60  # nesting of a template's tree
@@ -44,8 +47,6 @@ TESTS = frozenset(
 )
 
 _PARSER = Environment(autoescape=False)  # noqa: S701 - parses only
-_PARSER.filters = dict(FILTERS)
-_PARSER.globals = {"range": range}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +76,6 @@ def parse(text: str) -> ParsedTemplate:
         tree = _PARSER.parse(text)
         _check_depth(tree)
         _check_tree(tree)
-        found = find_undeclared_variables(tree)
     except TemplateSyntaxError as error:
         raise TemplateRefusedError(
             f"line {error.lineno} of the template is not Jinja as it is allowed here",
@@ -85,13 +85,49 @@ def parse(text: str) -> ParsedTemplate:
         ) from None
     except RecursionError:
         raise too_deep() from None
-    names = dict.fromkeys(node.name for node in tree.find_all(nodes.Name) if node.name in found)
+    names = dict.fromkeys(_free(tree.body, set()))
     return ParsedTemplate(tree=tree, arguments=tuple(name for name in names if name not in RESERVED))
 
 
 def reserved_name(name: str) -> bool:
     """Return whether no argument and no `{% set %}` may have this name."""
     return name in RESERVED or name.startswith("_") or not (name.isascii() and name.isidentifier()) or len(name) > 64
+
+
+def _free(body: Iterable[nodes.Node], bound: set[str]) -> Iterator[str]:
+    """Give the names that a body reads and that nothing before it has surely set; adds to `bound` what it sets.
+
+    Jinja has this too, but finds it by making code, and that computes constants such as 'x' * 10**8.
+    """
+    for node in body:
+        match node:
+            case nodes.Name(ctx="load", name=name):
+                if name not in bound:
+                    yield name
+            case nodes.Assign():
+                yield from _free([node.node], bound)
+                bound |= _targets(node.target)
+            case nodes.If():
+                yield from _free([node.test], bound)
+                branches = [(part, set(bound)) for part in (node.body, node.else_)]
+                for elif_ in node.elif_:
+                    yield from _free([elif_.test], set(bound))
+                    branches.append((elif_.body, set(bound)))
+                for part, inside in branches:
+                    yield from _free(part, inside)
+                bound |= set.intersection(*(inside for _, inside in branches))
+            case nodes.For():
+                yield from _free([node.iter], bound)
+                inside = bound | _targets(node.target) | {"loop"}
+                yield from _free([*([node.test] if node.test else []), *node.body], inside)
+                yield from _free(node.else_, set(bound))
+            case _:
+                yield from _free(node.iter_child_nodes(), bound)
+
+
+def _targets(target: nodes.Node) -> set[str]:
+    names = {name.name for name in target.find_all(nodes.Name)}
+    return names | {target.name} if isinstance(target, nodes.Name) else names
 
 
 def _check_depth(tree: nodes.Node) -> None:
@@ -160,11 +196,14 @@ def _not_allowed(node: nodes.Node, *, in_loop: bool) -> str | None:
 
 
 def _filter_not_allowed(node: nodes.Filter) -> str | None:
+    chain = [node.name]
     inner = node.node
-    if isinstance(inner, nodes.Filter) and (node.name in POLICY_FILTERS or inner.name in POLICY_FILTERS):
-        names = {node.name, inner.name}
-        if len(names & POLICY_FILTERS) > 1 or names - POLICY_FILTERS - {"sqlsafe"}:
-            return f"{inner.name} together with {node.name}: a policy filter goes with nothing but sqlsafe"
+    while isinstance(inner, nodes.Filter):
+        chain.append(inner.name)
+        inner = inner.node
+    policies = [name for name in chain if name in POLICY_FILTERS]
+    if len(policies) > 1 or (policies and set(chain) - POLICY_FILTERS - {"sqlsafe"}):
+        return f"{policies[0]} together with another filter than sqlsafe"
     return None
 
 

@@ -1,0 +1,113 @@
+"""The linter names what will be refused, or leaves without noise, with line and cure (B-39)."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cleanroom.templates.lint import lint
+
+NOISE = "UNIFORM(0::FLOAT, 1::FLOAT, RANDOM())"
+FROM = "FROM IDENTIFIER({{ source_table[0] }}) p"
+LOOP = "{% for d in ds %}{{ d | sqlsafe }}{% endfor %}"
+BRANCHES = "{% if w %}WHERE foo(p.a){% else %}\nWHERE bar(p.a){% endif %}"
+
+
+def found(text: str) -> list[tuple[int, str]]:
+    return [(finding.line, finding.rule) for finding in lint(text)]
+
+
+def test_the_noisy_count_template_is_clean():
+    """B-39, B-47"""
+    call = f"cleanroom.addNoise(count(distinct p.hashed_email), {{{{ privacy.epsilon | sqlsafe }}}}, {NOISE})"
+    assert found(f"SELECT {call} AS noisy_count {FROM}") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"SELECT p.a,\n COUNT(*) {FROM} GROUP BY p.a", (2, "unnoised_number")),
+        (f"SELECT cleanroom.addnoise(COUNT(*), 0.1,\n 0.5) {FROM}", (1, "constant_noiserand")),
+        (f"SELECT cleanroom.addnoise(COUNT(*), 0.1) {FROM}", (1, "addnoise_arguments")),
+        (f"SELECT cleanroom.addnoise(COUNT(*), -1, {NOISE}) {FROM}", (1, "addnoise_arguments")),
+        (f"SELECT\n *\n{FROM}", (2, "select_star")),
+        (f"SELECT p.a\n{FROM}", (1, "returns_rows")),
+        (f"SELECT COUNT(*) FROM (\n\nSELECT p.a {FROM} LIMIT 5) s", (3, "limit_in_subquery")),
+        (f"WITH s AS (SELECT p.a {FROM} LIMIT 5) SELECT COUNT(*) FROM s", (1, "limit_in_subquery")),
+        ("SELECT 1;\nSELECT 2", (1, "not_one_select")),
+        ("DROP TABLE x", (1, "not_one_select")),
+        ("INSERT INTO x SELECT 1", (1, "not_one_select")),
+        (f"SELECT COUNT(*) {FROM},\n'file.parquet'", (2, "table_not_linked")),
+        (f"SELECT COUNT(*) {FROM},\n read_csv('x')", (2, "table_not_linked")),
+        (f"SELECT COUNT(*) {FROM}\nWHERE secret_function(p.a)", (2, "unknown_function")),
+        (f"SELECT COUNT(*) {FROM}\nWHERE md5(p.a) = 'x'", (2, "unknown_function")),
+        (f"SELECT COUNT(*) {FROM}\nWHERE random() > 1", (2, "not_deterministic")),
+        (f"SELECT COUNT(*) n,\nANY_VALUE(p.a) {FROM}", (2, "row_value_aggregate")),
+        (f"SELECT COUNT(*) n,\nMIN(p.a) {FROM}", (2, "row_value_aggregate")),
+        (f"SELECT COUNT(*) {FROM}\nWHERE {{{{ w | sqlsafe }}}}", (2, "missing_policy_filter")),
+        (f"SELECT COUNT(*) {FROM} GROUP BY\nIDENTIFIER({{{{ g }}}})", (2, "missing_policy_filter")),
+        (
+            f"SELECT COUNT(*) {FROM} GROUP BY\n{{% for d in ds %}}{{{{ d | sqlsafe }}}}{{% endfor %}}",
+            (2, "missing_policy_filter"),
+        ),
+        (f"SELECT COUNT(*) {FROM} WHERE p.a = '\n", (None, "not_sql")),
+        ("SELECT 1\n{{ x", (2, "jinja_syntax")),
+        ("SELECT 1\n{% include 'x' %}", (2, "jinja_construct")),
+        (
+            f"SELECT COUNT(*) {FROM}\n{{% if w %}}WHERE foo(p.a){{% else %}}\nWHERE bar(p.a){{% endif %}}",
+            (3, "unknown_function"),
+        ),
+        (
+            f"SELECT COUNT(*) {FROM}\n{{% if w %}}WHERE foo(p.a){{% else %}}\nWHERE bar(p.a){{% endif %}}",
+            (2, "unknown_function"),
+        ),
+    ],
+)
+def test_a_construct_is_named_with_its_line(text, expected):
+    """B-39"""
+    places = found(text)
+    assert expected in places or (expected[0] is None and expected[1] in {rule for _, rule in places})
+    assert all(finding.sentence and finding.cure for finding in lint(text))
+
+
+GROUPED = (
+    f"SELECT IDENTIFIER({{{{ g | column_policy }}}}), cleanroom.addnoise(SUM(p.b), 0.1, {NOISE}) {FROM} "
+    "GROUP BY IDENTIFIER({{ g | column_policy }}) ORDER BY 2 LIMIT {{ n }}"
+)
+LOOPED = (
+    "SELECT {% for d in ds %}{{ d | sqlsafe | column_policy }}, {% endfor %}"
+    f"cleanroom.ADDNOISE(COUNT(*), 1, {NOISE}) {FROM} "
+    "{% if ds %}GROUP BY {% for d in ds %}{{ d | column_policy | sqlsafe }}"
+    "{% if not loop.last %}, {% endif %}{% endfor %}{% endif %}"
+)
+JOINED = (
+    f"SELECT cleanroom.addnoise(COUNT(*), {{{{ privacy.epsilon }}}}, {NOISE}) {FROM} "
+    "JOIN {{ my_table[0] | sqlsafe }} c ON p.e = c.e WHERE p.x BETWEEN 1 AND 2 AND UPPER(p.y) LIKE 'A%' "
+    "AND p.z IS NOT NULL AND p.w IN {{ ws }} AND CASE WHEN p.v > 1 THEN TRUE ELSE FALSE END"
+)
+LIMITED = f"SELECT cleanroom.addnoise(COUNT(*), 0.1, {NOISE}) n {FROM} WHERE p.a = {{{{ x }}}} LIMIT 3"
+
+
+@pytest.mark.parametrize("text", [GROUPED, LOOPED, JOINED, LIMITED])
+def test_ordinary_templates_are_clean(text):
+    """B-39: a linter that cries wolf is not read."""
+    assert lint(text) == ()
+
+
+def test_noise_inside_does_not_excuse_an_exact_number_beside_it():
+    """B-39"""
+    assert found(f"SELECT cleanroom.addnoise(COUNT(*), 1, {NOISE}),\nCOUNT(*) {FROM}") == [(2, "unnoised_number")]
+
+
+PIECES = st.sampled_from(
+    [
+        *("SELECT", "FROM", "(", ")", "*", ",", "{{", "x", "}}", "{%", "if", "%}", "endif", "'", "LIMIT", "addnoise"),
+        *("cleanroom.", "1", "p", "IDENTIFIER", "count"),
+    ]
+)
+
+
+@given(st.text(max_size=80) | st.lists(PIECES, max_size=20).map(" ".join))
+@settings(max_examples=150, deadline=None)
+def test_linting_is_total(text):
+    """B-39: whatever is added as a template, there is an answer."""
+    assert all(finding.rule for finding in lint(text))
