@@ -366,3 +366,41 @@ def test_nothing_polls_there_is_one_schedule_and_suspending_disables_it():
     house = furnished()
     house("airline", "provider", "suspend_account_dp_task")
     assert not house.schedule.is_enabled()
+
+
+@pytest.mark.parametrize("only_the_victim", [True, False])
+def test_a_consumers_table_that_repeats_a_key_or_holds_only_one_gains_nothing(only_the_victim):
+    """Fan-out after the join is bounded as any other: without the victim's rows nothing moves by more than allowed."""
+    keys = ["N100AA"] * 300 + ([] if only_the_victim else [f"N{100 + plane}AA" for plane in range(1, 200)])
+    house = furnished()
+    house.objects.put_table(
+        owner="agency", name="fleet", table=pa.table({"tailnum": keys, "segment": ["a"] * len(keys)})
+    )
+    house("agency", "consumer", "link_datasets", cleanroom_name="room", tables=["fleet"])
+    add(house, "SELECT c.segment, COUNT(*) AS n, COUNT(DISTINCT p.tailnum) AS planes FROM "
+               "IDENTIFIER({{ source_table[0] }}) p JOIN IDENTIFIER({{ my_table[0] }}) c ON p.tailnum = c.tailnum "
+               "GROUP BY c.segment")  # fmt: skip
+    seen = exact_tables(house)
+    assert ask(house, consumer_tables=["fleet"])[0] == 200
+    others = FLIGHTS.filter(pa.array([tailnum != "N100AA" for tailnum in FLIGHTS["tailnum"].to_pylist()]))
+    house.objects.put_table(owner="airline", name="flights", table=others)
+    status, release = ask(house, consumer_tables=["fleet"])
+    assert (status, [row[0] for row in release["rows"]]) == (200, ["a"])
+    for meaning, (sensitivity, with_the_victim) in seen[0].items():
+        moved = sum(abs(a - b) for a, b in zip(seen[1][meaning][1], with_the_victim, strict=True))
+        assert 0 < moved <= sensitivity, meaning
+
+
+def test_sql_comes_in_by_templates_of_a_room_only():
+    """B-44: addnoise is a word of templates; no other procedure takes SQL, and a template runs in its room only."""
+    from cleanroom.openapi import all_procedures
+
+    taking = [name for (_, name), p in all_procedures().items() if "template" in p.arguments.__struct_fields__]
+    assert taking == ["add_custom_sql_template"]
+    house = furnished()
+    add(house, "SELECT cleanroom.addnoise(COUNT(*), 1, 0.5) AS a FROM IDENTIFIER({{ source_table[0] }}) p")
+    house("airline", "provider", "cleanroom_init", cleanroom_name="other")
+    house("airline", "provider", "add_consumers", cleanroom_name="other", consumer_names=["agency"])
+    house("agency", "consumer", "install_cleanroom", cleanroom_name="other")
+    status, answer = house.ask("agency", "consumer", "run_analysis", cleanroom_name="other", template_name="t")
+    assert (status, answer["error"]["code"]) == (404, "template_not_found")
