@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from cleanroom.privacy.error_bars import CONFIDENCE, half_width
 from cleanroom.privacy.simulation import simulate
+from cleanroom.use_cases.half_widths import half_width_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,8 +37,8 @@ def intervals_of(
 ) -> tuple[dict[str, list[list[float] | None]], tuple[str, ...]]:
     """Return for each noisy column the two ends of its 95 % interval, row by row, and notes on what has none.
 
-    A measured column's interval is its value plus or minus the quantile of its own noise. A derived column's is the
-    2.5 % and 97.5 % quantile of the release query over tables from which fresh noise was taken away.
+    A measured column's interval is its value plus or minus `half_width_of`. A derived column's is the 2.5 %
+    and 97.5 % quantile of the release query over tables from which fresh noise was taken away.
 
     Args:
         answer: what the release query gave: visible columns, then identity columns.
@@ -56,7 +56,7 @@ def intervals_of(
         values = answer.column(index)
         if column.role == "measured" and column.measurement is not None and column.column is not None:
             source = measured[column.measurement][column.column]
-            width = float(half_width(source.noise, confidence=CONFIDENCE) * source.unit)
+            width = half_width_of(source)
             intervals[column.name] = [None if v is None else [v - width, v + width] for v in values.to_pylist()]
         elif column.role == "derived" and _is_number(values.type):
             derived.append(index)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cleanroom.privacy.error_bars import CONFIDENCE, half_width
+from cleanroom.use_cases.half_widths import half_width_of
 from cleanroom.use_cases.prepare import prepare
 from cleanroom.use_cases.settings import budget_view
 
@@ -60,7 +60,7 @@ def _measurement_view(measurement: Measurement) -> dict[str, object]:
             {
                 "measures": c.meaning,
                 "noise": c.noise.as_json(),
-                "plus_or_minus_95": float(half_width(c.noise, confidence=CONFIDENCE) * c.unit),
+                "plus_or_minus_95": half_width_of(c),
             }
             for c in measurement.columns
         ],
