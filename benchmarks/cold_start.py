@@ -1,6 +1,7 @@
-"""benchmarks: CPU seconds of importing each function as built, in a fresh process, with and without the layers' bytecode.
+"""benchmarks: CPU seconds of importing each function as built, with and without the layers' bytecode.
 
-This is the part of a cold start that our packaging decides; the service's own part is not on this machine.
+Each import is a fresh process. This is the part of a cold start that our packaging decides; the service's own part
+is not on this machine.
 """
 
 from __future__ import annotations
