@@ -15,7 +15,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from cleanroom.rooms.tables import ColumnType
-from cleanroom.templates.domains import domain_query, inside, key_name
+from cleanroom.templates.domains import coded, domain_query, inside, key_name
 from cleanroom.templates.draft import Draft
 from cleanroom.templates.grid import clamped, scaled
 from cleanroom.templates.measurements import DraftColumn, PartKind, count_part
@@ -54,7 +54,7 @@ def exact_query(draft: Draft) -> exp.Select:
     answer = exp.Select()
     if draft.factors is None:
         answer = exp.select(*(named(column(n, "t"), n) for n in [*keys, *(c.name for c in draft.columns)]))
-        answer = answer.from_(table("totals", "t"))
+        answer = answer.from_(table("totals", "t"), copy=False)
         order_from = "t"
     else:
         ctes.append(("domain", domain_query(draft.factors, [native_type(k) for k in draft.keys])))
@@ -63,16 +63,21 @@ def exact_query(draft: Draft) -> exp.Select:
             *(named(fragment("COALESCE(:v, 0)", v=column(c.name, "t")), c.name) for c in draft.columns),
         )
         matches = conjunction([exp.NullSafeEQ(this=column(n, "d"), expression=column(n, "t")) for n in keys])
-        answer = answer.from_(table("domain", "d")).join(table("totals", "t"), on=matches, join_type="left")
+        answer = answer.from_(table("domain", "d"), copy=False).join(
+            table("totals", "t"), on=matches, join_type="left", copy=False
+        )
         order_from = "d"
-    answer = answer.order_by(*(exp.Ordered(this=column(n, order_from), nulls_first=False) for n in keys))
+    answer = answer.order_by(*(exp.Ordered(this=column(n, order_from), nulls_first=False) for n in keys), copy=False)
     return _with(answer, ctes)
 
 
 def _with(query: exp.Select, ctes: list[tuple[str, exp.Expr]]) -> exp.Select:
     for name, tree in ctes:
         query = query.with_(
-            exp.to_identifier(name, quoted=True), as_=tree, materialized=True if name in ("pairs", "kept") else None
+            exp.to_identifier(name, quoted=True),
+            as_=tree,
+            materialized=True if name in ("pairs", "kept") else None,
+            copy=False,
         )
     return query
 
@@ -93,10 +98,14 @@ def _family(c: DraftColumn) -> str:
 def _pairs(draft: Draft) -> exp.Select:
     """Level 1: counts and sums per entity and group."""
     inner = draft.rows.copy().select(named(draft.entity, "e"), copy=False)
+    declared: list[exp.Expr] = []
     for position, key in enumerate(draft.keys):
-        inner = inner.select(named(standard_key(key).sql, key_name(position)), copy=False)
+        code = coded(key) if draft.factors is not None else None
         condition = inside(key) if draft.factors is not None else None
-        if condition is not None:
+        inner = inner.select(named(code or standard_key(key).sql, key_name(position)), copy=False)
+        if code is not None:
+            declared.append(fragment(":k IS NOT NULL", k=column(key_name(position), "r")))
+        elif condition is not None:
             inner = inner.where(bracketed(condition), copy=False)
     inner = inner.where(fragment(":e IS NOT NULL", e=draft.entity), copy=False)
     outer: list[exp.Expr] = [named(column("e", "r"), "e")]
@@ -121,7 +130,8 @@ def _pairs(draft: Draft) -> exp.Select:
         elif family.startswith(PartKind.ROWS):
             outer.append(named(fragment("COUNT(*)"), families[family]))
     group = [integer(i + 1) for i in range(1 + len(draft.keys))]
-    return exp.select(*outer).from_(aliased(inner, "r")).group_by(*group)
+    pairs = exp.select(*outer).from_(aliased(inner, "r"), copy=False).group_by(*group, copy=False)
+    return pairs.having(*declared, copy=False) if declared else pairs
 
 
 def _counted(argument: Scalar) -> exp.Expr:
@@ -141,13 +151,13 @@ def standard_key(key: Scalar) -> Scalar:
 def _hard_limited(draft: Draft) -> list[tuple[str, exp.Expr]]:
     """Return CTEs that leave each entity at most HARD_LIMIT * k groups, chosen by a hash keyed with the run's secret."""
     limit = integer(HARD_LIMIT * draft.bounds.max_groups)
-    big = exp.select(column("e")).from_(table("pairs")).group_by(column("e"))
-    big = big.having(fragment("COUNT(*) > :n", n=limit))
+    big = exp.select(column("e")).from_(table("pairs"), copy=False).group_by(column("e"), copy=False)
+    big = big.having(fragment("COUNT(*) > :n", n=limit), copy=False)
     names = [key_name(p) for p in range(len(draft.keys))]
     chosen = ["e", *names, *(n for n in _pair_columns(draft))]
-    small = exp.select(*(column(n, "p") for n in chosen)).from_(table("pairs", "p"))
+    small = exp.select(*(column(n, "p") for n in chosen)).from_(table("pairs", "p"), copy=False)
     small = small.join(
-        table("big", "b"), on=exp.EQ(this=column("e", "p"), expression=column("e", "b")), join_type="anti"
+        table("big", "b"), on=exp.EQ(this=column("e", "p"), expression=column("e", "b")), join_type="anti", copy=False
     )
     keyed = exp.Anonymous(
         this="hash", expressions=[exp.Placeholder(this="run_key"), column("e", "p"), *(column(n, "p") for n in names)]
@@ -159,12 +169,12 @@ def _hard_limited(draft: Draft) -> list[tuple[str, exp.Expr]]:
             expressions=[exp.Ordered(this=t, nulls_first=False) for t in [keyed, *(column(n, "p") for n in names)]]
         ),
     )
-    ranked = exp.select(*(column(n, "p") for n in chosen), named(rank, "rank")).from_(table("pairs", "p"))
+    ranked = exp.select(*(column(n, "p") for n in chosen), named(rank, "rank")).from_(table("pairs", "p"), copy=False)
     ranked = ranked.join(
-        table("big", "b"), on=exp.EQ(this=column("e", "p"), expression=column("e", "b")), join_type="semi"
+        table("big", "b"), on=exp.EQ(this=column("e", "p"), expression=column("e", "b")), join_type="semi", copy=False
     )
-    limited = exp.select(*(column(n, "q") for n in chosen)).from_(aliased(ranked, "q"))
-    limited = limited.where(fragment(":r <= :n", r=column("rank", "q"), n=limit))
+    limited = exp.select(*(column(n, "q") for n in chosen)).from_(aliased(ranked, "q"), copy=False)
+    limited = limited.where(fragment(":r <= :n", r=column("rank", "q"), n=limit), copy=False)
     return [("big", big), ("kept", exp.union(small, limited, distinct=False))]
 
 
@@ -202,7 +212,12 @@ def _norms(draft: Draft, source: str) -> exp.Select:
     having = above[0]
     for condition in above[1:]:
         having = exp.Or(this=bracketed(having), expression=bracketed(condition))
-    return exp.select(*columns).from_(table(source, "p")).group_by(column("e", "p")).having(having)
+    return (
+        exp.select(*columns)
+        .from_(table(source, "p"), copy=False)
+        .group_by(column("e", "p"), copy=False)
+        .having(having, copy=False)
+    )
 
 
 def _scales(draft: Draft) -> list[tuple[str, str, bool]]:
@@ -219,12 +234,14 @@ def _scale_name(count: str, gaussian: bool) -> str:
 def _totals(draft: Draft, source: str) -> exp.Select:
     """Level 2: scaled values summed per group, within +-2^62."""
     families = _families(draft)
-    query = exp.Select().from_(table(source, "p"))
+    query = exp.Select().from_(table(source, "p"), copy=False)
     names = [key_name(p) for p in range(len(draft.keys))]
     if draft.keys:
         same = exp.EQ(this=column("e", "p"), expression=column("e", "w"))
-        query = query.join(table("norms", "w"), on=same, join_type="left")
-        query = query.select(*(named(column(n, "p"), n) for n in names))
+        query = query.join(table("norms", "w"), on=same, join_type="left", copy=False)
+        query = query.select(
+            *(named(_decoded(key, column(n, "p")), n) for n, key in zip(names, draft.keys, strict=True)), copy=False
+        )
     unit = count_unit(draft)
     for number, c in enumerate(draft.columns):
         family = _family(c)
@@ -244,10 +261,17 @@ def _totals(draft: Draft, source: str) -> exp.Select:
             lo=integer(-_LIMIT),
             hi=integer(_LIMIT),
         )
-        query = query.select(named(total, c.name))
+        query = query.select(named(total, c.name), copy=False)
     if draft.keys:
-        query = query.group_by(*(integer(i + 1) for i in range(len(names))))
+        query = query.group_by(*(column(n, "p") for n in names), copy=False)
     return query
+
+
+def _decoded(key: Scalar, reference: exp.Expr) -> exp.Expr:
+    """Return the key's value where `pairs` holds a code."""
+    if key.type is ColumnType.TEXT:
+        return fragment("CAST(:k AS TEXT)", k=reference)
+    return reference
 
 
 def _scaled(draft: Draft, value: exp.Expr, *, count: exp.Expr, rows: int, scale: str, gaussian: bool) -> exp.Expr:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from sqlglot import exp
+
 from cleanroom.privacy.accounting import price_of
 from cleanroom.privacy.calibration import gaussian_noise, gaussian_rho, laplace_noise
 from cleanroom.privacy.noise import Noise
@@ -20,8 +22,10 @@ from cleanroom.templates.plan import MeasuredColumn, Measurement, PartitionSelec
 from cleanroom.templates.trees import to_sql
 
 
-def measurements_of(drafts: list[Draft], *, selection_delta: Fraction) -> tuple[Measurement, ...]:
-    """Return the finished measurements.
+def measurements_of(
+    drafts: list[Draft], *, selection_delta: Fraction
+) -> tuple[tuple[Measurement, ...], list[exp.Expr]]:
+    """Return the finished measurements, and the trees of their exact queries.
 
     Args:
         drafts: all of the run: the Gaussian share of each depends on the others.
@@ -31,10 +35,15 @@ def measurements_of(drafts: list[Draft], *, selection_delta: Fraction) -> tuple[
     epsilon = sum((c.epsilon for c in gaussian), Fraction(0))
     delta = sum((c.delta for c in gaussian), Fraction(0))
     rho_per_epsilon = gaussian_rho(epsilon=epsilon, delta=delta) / epsilon if gaussian else Fraction(0)
-    return tuple(_measurement(d, rho_per_epsilon=rho_per_epsilon, selection_delta=selection_delta) for d in drafts)
+    trees: list[exp.Expr] = [exact_query(d) for d in drafts]
+    measurements = tuple(
+        _measurement(d, tree, rho_per_epsilon=rho_per_epsilon, selection_delta=selection_delta)
+        for d, tree in zip(drafts, trees, strict=True)
+    )
+    return measurements, trees
 
 
-def _measurement(draft: Draft, *, rho_per_epsilon: Fraction, selection_delta: Fraction) -> Measurement:
+def _measurement(draft: Draft, tree: exp.Expr, *, rho_per_epsilon: Fraction, selection_delta: Fraction) -> Measurement:
     columns = tuple(_measured(draft, c, rho_per_epsilon=rho_per_epsilon) for c in draft.columns)
     selection = None
     if draft.factors is None and draft.entities_column is not None:
@@ -50,7 +59,7 @@ def _measurement(draft: Draft, *, rho_per_epsilon: Fraction, selection_delta: Fr
         selection = PartitionSelection(column=entities.name, tau=tau, delta=selection_delta)
     return Measurement(
         name=draft.name,
-        exact_sql=to_sql(exact_query(draft)),
+        exact_sql=to_sql(tree),
         keys=tuple(key_name(p) for p in range(len(draft.keys))),
         columns=columns,
         partition_selection=selection,

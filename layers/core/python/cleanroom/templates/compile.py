@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-import sqlglot
 from sqlglot import exp
 
 from cleanroom.rooms.settings import NoiseMechanism
@@ -64,12 +63,12 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
         return _plain(queries, tree, text)
     relation = queries.relation(tree)
     _check_released(relation, tree)
-    measurements = measurements_of(queries.drafts, selection_delta=settings.delta)
+    measurements, trees = measurements_of(queries.drafts, selection_delta=settings.delta)
     owners = tuple(dict.fromkeys(d.protected.owner for d in queries.drafts))
     return Plan(
         differential=True,
         sql=text,
-        tables=table_uses(queries.used, [m.exact_sql for m in measurements]),
+        tables=table_uses(queries.used, trees),
         measurements=measurements,
         release=release_query(relation, measured=((m.name, _noisy_columns(m)) for m in measurements)),
         parts=tuple(charges.parts),
@@ -85,7 +84,7 @@ def _plain(queries: Queries, tree: exp.Select, text: str) -> Plan:
     return Plan(
         differential=False,
         sql=text,
-        tables=table_uses(queries.used, [plain.measurement.exact_sql]),
+        tables=table_uses(queries.used, [plain.exact]),
         measurements=(plain.measurement,),
         release=plain.release,
         parts=plain.parts,
@@ -130,20 +129,26 @@ def _noisy_columns(measurement: Measurement) -> tuple[str, ...]:
     return (*measurement.keys, *(c.name for c in measurement.columns))
 
 
-def table_uses(used: Mapping[str, LinkedTable], queries: Sequence[str]) -> tuple[TableUse, ...]:
+def table_uses(used: Mapping[str, LinkedTable], queries: Sequence[exp.Expr]) -> tuple[TableUse, ...]:
     """Return each table with the columns that the exact queries name, in file order.
 
     Args:
         used: relation -> table.
-        queries: the exact SQL.
+        queries: the exact queries.
     """
-    named: dict[str, set[str]] = {relation: set() for relation in used}
-    for sql in queries:
-        tree = sqlglot.parse_one(sql, read="duckdb")
-        relation_of = {t.alias: t.name for t in tree.find_all(exp.Table) if t.name in used}
-        for reference in tree.find_all(exp.Column):
-            if reference.table in relation_of:
-                named[relation_of[reference.table]].add(reference.name)
+    named: dict[str, set[str]] = {}
+    for tree in queries:
+        relation_of: dict[str, str] = {}
+        references: list[tuple[str, str]] = []
+        for node in tree.walk():
+            if isinstance(node, exp.Table) and node.name in used:
+                relation_of[node.alias] = node.name
+                named.setdefault(node.name, set())
+            elif isinstance(node, exp.Column):
+                references.append((node.table, node.name))
+        for alias, name in references:
+            if alias in relation_of:
+                named[relation_of[alias]].add(name)
     return tuple(
         TableUse(
             relation=relation,
@@ -151,5 +156,5 @@ def table_uses(used: Mapping[str, LinkedTable], queries: Sequence[str]) -> tuple
             columns=tuple(c.name for c in table.columns if c.name in named[relation]) or (table.columns[0].name,),
         )
         for relation, table in used.items()
-        if any(f'"{relation}"' in sql for sql in queries) or named[relation]
+        if relation in named
     )

@@ -17,6 +17,8 @@ from cleanroom.templates.trees import column, fragment, integer, named
 
 MOST_COMBINATIONS = 1_000_000
 
+_MOST_CODED = 1_000
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Factor:
@@ -80,6 +82,19 @@ def inside(key: Scalar) -> exp.Expr | None:
     return condition
 
 
+def coded(key: Scalar) -> exp.Expr | None:
+    """Return a text key as an enumeration of its declared values, NULL for all others: a small integer to group by.
+
+    None where the key is no declared text, or NULL is one of its groups, or the list is long.
+    """
+    if inside(key) is None or key.type is not ColumnType.TEXT or key.values is None:
+        return None
+    if len(key.values) > _MOST_CODED or not all(isinstance(v, exp.Literal) and v.is_string for v in key.values):
+        return None
+    kind = exp.DataType(this=exp.DataType.Type.ENUM, expressions=[v.copy() for v in key.values])
+    return exp.TryCast(this=exp.Cast(this=key.sql.copy(), to=exp.DataType.build("TEXT")), to=kind)
+
+
 def domain_query(factors: tuple[Factor, ...], natives: list[str]) -> exp.Select:
     """Return a SELECT of every combination, with one column per key.
 
@@ -107,7 +122,7 @@ def _listed(factor: Factor, natives: list[str]) -> exp.Expr:
         alias=exp.TableAlias(this=exp.to_identifier("v", quoted=True), columns=[exp.to_identifier(name, quoted=True)]),
     )
     cast = exp.Cast(this=column(name, "v"), to=exp.DataType.build(natives[position], dialect="duckdb"))
-    return exp.select(named(cast, name)).from_(values)
+    return exp.select(named(cast, name)).from_(values, copy=False)
 
 
 def _drawn(factor: Factor, natives: list[str]) -> exp.Expr:
@@ -117,14 +132,15 @@ def _drawn(factor: Factor, natives: list[str]) -> exp.Expr:
         named(exp.Cast(this=s.expression.copy(), to=exp.DataType.build(natives[p], dialect="duckdb")), key_name(p))
         for p, s in zip(factor.keys, sources, strict=True)
     ]
-    query: exp.Query = exp.select(*expressions).from_(sources[0].item.copy()).distinct()
+    query: exp.Query = exp.select(*expressions).from_(sources[0].item.copy(), copy=False).distinct()
     if any(s.outer for s in sources):
         nobody = exp.select(*(e.copy() for e in expressions)).from_(
             exp.Subquery(
                 this=exp.select(named(integer(1), "one")),
                 alias=exp.TableAlias(this=exp.to_identifier("nobody", quoted=True)),
-            )
+            ),
+            copy=False,
         )
-        nobody = nobody.join(sources[0].item.copy(), on=exp.false(), join_type="left")
+        nobody = nobody.join(sources[0].item.copy(), on=exp.false(), join_type="left", copy=False)
         query = exp.union(query, nobody, distinct=True)
     return query

@@ -39,9 +39,10 @@ _NAME = "m0"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlainPlan:
-    """What `compile.py` puts into the plan."""
+    """What `compile.py` puts into the plan; `exact` is the tree of the exact query."""
 
     measurement: Measurement
+    exact: exp.Expr
     exact_columns: tuple[str, ...]
     release: ReleaseQuery
     parts: tuple[PricePart, ...]
@@ -128,6 +129,7 @@ def plain_plan(
     )
     return PlainPlan(
         measurement=Measurement(name=_NAME, exact_sql=to_sql(inner), keys=(), columns=columns),
+        exact=inner,
         exact_columns=exact_columns,
         release=release,
         parts=tuple(PricePart(what="addnoise", price=c.price) for c in columns),

@@ -1,0 +1,220 @@
+"""What the compiler refuses, by rule: every row is a template that would leak, or that has no private meaning."""
+
+import pytest
+from tests.unit.templates.compiling import OFF, TABLES, compiled
+
+from cleanroom.errors import MissingBoundsError, TableNotLinkedError, TemplateRefusedError
+
+REFUSED = [
+    # rows, or nothing private
+    ("SELECT city FROM customers", "rows_released"),
+    ("SELECT city, hashed_email, COUNT(*) AS n FROM customers GROUP BY 1, 2", "rows_released"),
+    ("SELECT segment, COUNT(*) AS n FROM segments GROUP BY 1", "nothing_protected"),
+    ("SELECT 1", "no_from"),
+    # not one SELECT
+    ("DELETE FROM customers", "not_one_select"),
+    ("COPY customers TO 'x'", "not_one_select"),
+    ("SELECT COUNT(*) AS n FROM customers; SELECT 1", "not_one_select"),
+    ("SELECT COUNT(*) AS n FROM customers UNION ALL SELECT COUNT(*) FROM flights", "not_one_select"),
+    ("SELECT COUNT( FROM customers", "not_sql"),
+    ("", "not_one_select"),
+    # sources
+    ("SELECT COUNT(*) AS n FROM TABLE('x')", "unsupported_source"),
+    ("SELECT COUNT(*) AS n FROM customers, LATERAL FLATTEN(input => city) f", "unsupported_clause"),
+    ("SELECT COUNT(*) AS n FROM (VALUES (1)) v", "unsupported_source"),
+    ("SELECT COUNT(*) AS n FROM customers SAMPLE (10)", "unsupported_clause"),
+    ("SELECT COUNT(*) AS n FROM customers PIVOT(COUNT(age) FOR city IN ('x'))", "unsupported_clause"),
+    ("SELECT COUNT(*) AS n FROM read_csv('/etc/passwd')", "unsupported_source"),
+    (
+        "SELECT COUNT(*) AS n FROM (SELECT age FROM customers UNION ALL SELECT age FROM customers) u",
+        "unsupported_query",
+    ),
+    ("WITH RECURSIVE r AS (SELECT age FROM customers) SELECT COUNT(*) AS n FROM r", "unsupported_clause"),
+    # expressions
+    ("SELECT COUNT(*) AS n FROM customers WHERE age > (SELECT AVG(age) FROM customers)", "subquery_expression"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE city IN (SELECT segment FROM segments)", "subquery_expression"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE EXISTS (SELECT 1 FROM segments)", "subquery_expression"),
+    ("SELECT COUNT(*) OVER () AS n FROM customers", "aggregate_not_allowed"),
+    ("SELECT COUNT(*) AS n FROM customers QUALIFY ROW_NUMBER() OVER (ORDER BY age) = 1", "unsupported_clause"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE RANDOM() < 0.5", "not_deterministic"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE since < CURRENT_DATE", "not_deterministic"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE query('SELECT 1') = 1", "function_not_allowed"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE error('x' || city) IS NULL", "function_not_allowed"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE setseed(0.5) IS NULL", "function_not_allowed"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE getenv('HOME') = 'x'", "function_not_allowed"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE REGEXP_LIKE(city, '(a+)+$')", "function_not_allowed"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE SYSTEM$WAIT(10) = 'x'", "function_not_allowed"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE city LIKE status", "literal_needed"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE age = $1", "unsupported_expression"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE age = ?", "unsupported_expression"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE age = 'x'", "type_mismatch"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE city", "type_mismatch"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE city::VARIANT IS NULL", "unsupported_type"),
+    ("SELECT COUNT(other) AS n FROM customers", "unsupported_type"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE nosuch = 1", "unknown_column"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE x.age = 1", "unknown_column"),
+    ("SELECT COUNT(*) AS n FROM flights f JOIN segments s ON f.email = s.email WHERE email = 'x'", "ambiguous_column"),
+    # grouping and aggregates
+    ("SELECT city, COUNT(*) AS n FROM customers", "not_grouped"),
+    ("SELECT * FROM customers", "star"),
+    ("SELECT MAX(age) AS n FROM customers", "aggregate_not_allowed"),
+    ("SELECT ANY_VALUE(city) AS n FROM customers", "aggregate_not_allowed"),
+    ("SELECT LISTAGG(city) AS n FROM customers", "aggregate_not_allowed"),
+    ("SELECT ARRAY_AGG(city) AS n FROM customers", "aggregate_not_allowed"),
+    ("SELECT MODE(city) AS n FROM customers", "aggregate_not_allowed"),
+    ("SELECT COUNT(DISTINCT city) AS n FROM customers", "distinct_values"),
+    ("SELECT COUNT(DISTINCT LOWER(hashed_email)) AS n FROM customers", "distinct_values"),
+    ("SELECT COUNT(*) FILTER (WHERE age > 3) AS n FROM customers", "aggregate_not_allowed"),
+    ("SELECT SUM(DISTINCT age) AS n FROM customers", "unsupported_expression"),
+    ("SELECT SUM(COUNT(*)) AS n FROM customers", "aggregate_not_allowed"),
+    ("SELECT SUM(city) AS n FROM customers", "type_mismatch"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE COUNT(*) > 1", "aggregate_not_allowed"),
+    ("SELECT COUNT(*) AS n FROM customers GROUP BY ROLLUP(city)", "unsupported_expression"),
+    ("SELECT DISTINCT city FROM customers", "unsupported_clause"),
+    ("SELECT COUNT(*) AS n FROM (SELECT age FROM customers ORDER BY age LIMIT 1) q", "limit_on_protected"),
+    ("SELECT COUNT(*) AS n, COUNT(*) AS N FROM customers", "duplicate_column"),
+    ("SELECT COUNT(*) AS n FROM customers GROUP BY 7", "bad_ordinal"),
+    ("SELECT COUNT(*) AS n FROM customers LIMIT -1", "literal_needed"),
+    # joins
+    ("SELECT COUNT(*) AS n FROM customers p JOIN flights f ON p.city = f.dest", "join_without_entity"),
+    ("SELECT COUNT(*) AS n FROM customers p, flights f", "join_without_entity"),
+    (
+        "SELECT COUNT(*) AS n FROM customers p JOIN flights f ON p.hashed_email = f.email OR p.age > 3",
+        "join_without_entity",
+    ),
+    ("SELECT COUNT(*) AS n FROM customers p JOIN flights f ON NOT p.hashed_email = f.email", "join_without_entity"),
+    ("SELECT COUNT(*) AS n FROM customers p JOIN flights f ON LOWER(p.hashed_email) = f.email", "join_without_entity"),
+    (
+        "SELECT COUNT(*) AS n FROM customers p LEFT JOIN flights f ON TRUE WHERE p.hashed_email = f.email",
+        "join_without_entity",
+    ),
+    (
+        "SELECT COUNT(*) AS n FROM (SELECT city AS hashed_email FROM customers) p "
+        "JOIN flights f ON p.hashed_email = f.email",
+        "join_without_entity",
+    ),
+    ("SELECT COUNT(*) AS n FROM customers p JOIN planes f ON p.hashed_email = f.tailnum", "different_entities"),
+    ("SELECT COUNT(*) AS n FROM customers p JOIN guests g ON p.hashed_email = g.email", "several_owners"),
+    ("SELECT COUNT(*) AS n FROM segments s LEFT JOIN customers p ON p.hashed_email = s.email", "outer_join"),
+    ("SELECT COUNT(*) AS n FROM customers p RIGHT JOIN segments s ON p.hashed_email = s.email", "outer_join"),
+    ("SELECT COUNT(*) AS n FROM customers p FULL JOIN segments s ON p.hashed_email = s.email", "outer_join"),
+    ("SELECT COUNT(*) AS n FROM customers p NATURAL JOIN segments s", "unsupported_clause"),
+    ("SELECT COUNT(*) AS n FROM customers p JOIN segments p ON TRUE", "ambiguous_table"),
+    (
+        "SELECT q.n FROM (SELECT city, COUNT(*) AS n FROM customers GROUP BY city) q JOIN segments s ON s.segment = q.city",
+        "join_noisy_with_table",
+    ),
+    # protected tables
+    ("SELECT COUNT(*) AS n FROM airports", "no_entity_column"),
+    ("SELECT COUNT(*) AS n FROM pairs", "several_entity_columns"),
+    # addnoise
+    ("SELECT cleanroom.addnoise(age, 1, 0.5) AS n FROM customers", "addnoise_without_aggregate"),
+    ("SELECT cleanroom.addnoise(3, 1, 0.5) AS n FROM customers", "addnoise_without_aggregate"),
+    ("SELECT cleanroom.addnoise(SUM(age) + city, 1, 0.5) AS n FROM customers", "not_grouped"),
+    ("SELECT cleanroom.addnoise(COUNT(*), 0, 0.5) AS n FROM customers", "addnoise_arguments"),
+    ("SELECT cleanroom.addnoise(COUNT(*), -1, 0.5) AS n FROM customers", "addnoise_arguments"),
+    ("SELECT cleanroom.addnoise(COUNT(*), COUNT(*), 0.5) AS n FROM customers", "addnoise_arguments"),
+    ("SELECT cleanroom.addnoise(COUNT(*), 1, 1.5) AS n FROM customers", "addnoise_arguments"),
+    ("SELECT cleanroom.addnoise(COUNT(*), 1, COUNT(*)) AS n FROM customers", "addnoise_arguments"),
+    ("SELECT cleanroom.addnoise(COUNT(*), 1, UNIFORM(0, 2, RANDOM())) AS n FROM customers", "addnoise_arguments"),
+    ("SELECT cleanroom.addnoise(COUNT(*), 1) AS n FROM customers", "addnoise_arguments"),
+    ("SELECT cleanroom.addnoise(COUNT(*), 1, 0.5, 3) AS n FROM customers", "addnoise_arguments"),
+    ("SELECT cleanroom.addnoise(COUNT(*), 1, 0.5, TRUE, 0.01) AS n FROM customers", "addnoise_arguments"),
+    ("SELECT cleanroom.addnoise(COUNT(*), 1, 0.5, TRUE, 1e-6, 1) AS n FROM customers", "addnoise_arguments"),
+    (
+        "SELECT cleanroom.addnoise(val => COUNT(*), epsilon => 1, epsilon => 9, noiserand => 0.5) AS n FROM customers",
+        "addnoise_arguments",
+    ),
+    ("SELECT COUNT(*) AS n FROM customers WHERE cleanroom.addnoise(COUNT(*), 1, 0.5) > 1", "aggregate_not_allowed"),
+]
+
+
+@pytest.mark.parametrize(("sql", "rule"), REFUSED)
+def test_a_query_without_a_private_meaning_is_refused_by_rule(sql: str, rule: str) -> None:
+    """B-37, B-38, B-41, B-46: refused before anything is read, with rule and cure."""
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled(sql)
+    assert refusal.value.rule == rule
+    assert refusal.value.cure
+
+
+@pytest.mark.parametrize(
+    ("sql", "rule"),
+    [
+        ("SELECT COUNT(*) AS n FROM bare", "missing_max_rows"),
+        ("SELECT g, COUNT(DISTINCT email) AS n FROM bare GROUP BY g", "missing_max_groups"),
+        ("SELECT SUM(x) AS n FROM bare", "missing_range"),
+        ("SELECT AVG(age * spend / NULLIF(age, 3)) AS n FROM customers", "missing_range"),
+        ("SELECT SUM(c) AS n FROM (SELECT hashed_email, COUNT(*) AS c FROM customers GROUP BY 1) q", "missing_range"),
+    ],
+)
+def test_a_missing_bound_is_named_with_the_call_that_sets_it(sql: str, rule: str) -> None:
+    with pytest.raises(MissingBoundsError) as refusal:
+        compiled(sql)
+    assert refusal.value.rule == rule
+    assert "link_datasets" in refusal.value.cure
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nosuch", "hotel.customers", "IDENTIFIER('/etc/passwd')", '"s3://x/y.parquet"', "information_schema.tables"],
+)
+def test_only_linked_tables_can_be_named(name: str) -> None:
+    """B-37: and the refusal does not repeat the name."""
+    with pytest.raises(TableNotLinkedError) as refusal:
+        compiled(f"SELECT COUNT(*) AS n FROM {name}")
+    assert name.strip('"') not in str(refusal.value)
+
+
+def test_the_error_for_a_table_without_entity_names_table_and_cure() -> None:
+    """B-06."""
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled("SELECT COUNT(*) AS n\n  FROM airports")
+    assert "airline.airports" in str(refusal.value)
+    assert "link_datasets" in refusal.value.cure
+    assert refusal.value.line == 2
+
+
+def test_no_refusal_repeats_a_literal() -> None:
+    for sql in (
+        "SELECT COUNT(*) AS n FROM customers WHERE secretly('s3cr3t') = 's3cr3t'",
+        "SELECT COUNT(*) AS n FROM customers WHERE city LIKE status || 's3cr3t'",
+        "SELECT COUNT(*) AS n FROM customers WHERE ((city = 's3cr3t'",
+        "SELECT MAX(CASE WHEN city = 's3cr3t' THEN 1 END) AS n FROM customers",
+    ):
+        with pytest.raises(TemplateRefusedError) as refusal:
+            compiled(sql)
+        assert "s3cr3t" not in str(refusal.value) + str(refusal.value.details)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT COUNT(*) AS n FROM customers WHERE " + "(" * 3000 + "age = 1" + ")" * 3000,
+        "SELECT COUNT(*) AS n FROM customers WHERE " + " OR ".join(["age = 1"] * 5000),
+        "SELECT COUNT(*) AS n FROM customers WHERE age = " + "1" * 200_000,
+        "SELECT COUNT(*) AS n FROM customers WHERE " + "NOT " * 900 + "active",
+        "SELECT SUM(" + "LEAST(" * 40 + "age" + ", 1)" * 40 + ") AS n FROM customers",
+        "WITH a0 AS (SELECT segment AS s FROM segments), "
+        + ", ".join(f"a{i} AS (SELECT x.s FROM a{i - 1} x JOIN a{i - 1} y ON x.s = y.s)" for i in range(1, 30))
+        + " SELECT COUNT(*) AS n FROM customers JOIN a29 ON city = a29.s",
+    ],
+)
+def test_queries_that_would_exhaust_the_compiler_are_refused(sql: str) -> None:
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled(sql)
+    assert refusal.value.rule in ("too_large", "not_sql")
+
+
+def test_with_dp_off_the_same_tables_and_functions_are_refused() -> None:
+    """B-37, B-38."""
+    for sql, rule in (
+        ("SELECT error(city) AS x FROM customers", "function_not_allowed"),
+        ("SELECT * FROM customers", "star"),
+        ("SELECT city FROM read_csv('x')", "unsupported_source"),
+    ):
+        with pytest.raises(TemplateRefusedError) as refusal:
+            compiled(sql, given=OFF)
+        assert refusal.value.rule == rule
+    with pytest.raises(TableNotLinkedError):
+        compiled("SELECT city FROM nosuch", given=OFF, tables=TABLES[:1])
