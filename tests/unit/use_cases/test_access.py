@@ -112,3 +112,31 @@ def test_a_provider_run_needs_the_consumers_leave_and_spends_its_own_budget(temp
     assert release["budgets"][0]["spent"] == release["price"]["epsilon"] > 0
     own = house("agency", "consumer", "view_remaining_privacy_budget", cleanroom_name="room")["budgets"]
     assert {b["party_name"]: b["spent"] for b in own} == {"agency": 0, "airline@agency": release["price"]["epsilon"]}
+
+
+def test_linking_again_keeps_what_it_does_not_declare():
+    """A table that is linked again keeps its column policies, and its whole policy where none is declared."""
+    house = furnished()
+    house("airline", "provider", "set_join_policy", cleanroom_name="room", table_and_col_names=["flights:tailnum"])
+    again = {"cleanroom_name": "room", "tables": ["flights"]}
+    first = house("airline", "provider", "link_datasets", **again)["linked"][0]["policy"]
+    assert (first["join_columns"], first["max_rows"]) == (["tailnum"], 6)
+    second = house("airline", "provider", "link_datasets", **again, policies={"flights": {"max_rows": 2}})
+    assert second["linked"][0]["policy"] == {"max_rows": 2, "join_columns": ["tailnum"]}
+    third = {"flights": {"join_columns": ["carrier"]}}
+    assert house("airline", "provider", "link_datasets", **again, policies=third)["linked"][0]["policy"] == {
+        "join_columns": ["carrier"]
+    }
+
+
+def test_linking_again_never_unprotects_what_the_owner_pinned():
+    """B-05: a pin stays until the owner changes it."""
+    house = furnished()
+    again = {"cleanroom_name": "room", "tables": ["flights"]}
+    decision = {"flights": {"pin": {"carrier": "company"}, "unpin": ["tailnum"]}}
+    house("airline", "provider", "link_datasets", **again, entity_columns=decision)
+    linked = house("airline", "provider", "link_datasets", **again)["linked"][0]
+    assert [e["column"] for e in linked["entity_columns"]] == ["carrier"]
+    back = {"flights": {"pin": {"tailnum": "aircraft"}, "unpin": ["carrier"]}}
+    linked = house("airline", "provider", "link_datasets", **again, entity_columns=back)["linked"][0]
+    assert [e["column"] for e in linked["entity_columns"]] == ["tailnum"]

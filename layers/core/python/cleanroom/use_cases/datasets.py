@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cleanroom.errors import InvalidRequestError, TableNotLinkedError
 from cleanroom.rooms.entity_detection import detect_entity_columns
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
         SetColumns,
         UnlinkDatasets,
     )
+
+COLUMN_LISTS = ("join_columns", "project_columns", "activation_columns")
 
 
 def link_provider_datasets(arguments: LinkDatasets, party: str, services: RoomServices) -> object:
@@ -46,16 +48,12 @@ def _link(arguments: LinkDatasets, snapshot: Snapshot, party: str, services: Roo
         check_table_name(name)
         earlier = next((t for t in snapshot.tables_of(party) if t.name == name), None)
         description = services.tables.describe(owner=party, name=name)
-        detected = detect_entity_columns(description.columns, description.samples)
+        detected = _decided_before(earlier, description.columns)
+        if detected is None:
+            detected = detect_entity_columns(description.columns, description.samples)
         policy = earlier.policy if earlier is not None else TablePolicy()
         if name in arguments.policies:
-            declared = policy_from_json(arguments.policies[name], description.columns)
-            policy = replace(
-                declared,
-                join_columns=policy.join_columns,
-                project_columns=policy.project_columns,
-                activation_columns=policy.activation_columns,
-            )
+            policy = _redeclared(policy, arguments.policies[name], description.columns)
         pinned = arguments.entity_columns.get(name)
         linked.append(
             LinkedTable(
@@ -79,6 +77,24 @@ def _link(arguments: LinkDatasets, snapshot: Snapshot, party: str, services: Roo
             at=services.clock.now(),
         )
     return {"cleanroom_name": snapshot.room.name, "linked": [table_view(table) for table in linked]}
+
+
+def _redeclared(earlier: TablePolicy, declared: dict[str, Any], columns: tuple[Column, ...]) -> TablePolicy:
+    """Return the policy as declared; lists of allowed columns that it does not name stay as they were set."""
+    policy = policy_from_json(declared, columns)
+    kept = {name: getattr(earlier, name) for name in COLUMN_LISTS if name not in declared}
+    return replace(policy, **kept)
+
+
+def _decided_before(earlier: LinkedTable | None, columns: tuple[Column, ...]) -> tuple[EntityColumn, ...] | None:
+    """Return what was protected when the table was linked before, so that linking again never unprotects.
+
+    None where it was not linked, had no entity column, or where one of them is gone: then columns are detected anew.
+    """
+    names = {c.name.lower() for c in columns}
+    if earlier is None or not earlier.entity_columns:
+        return None
+    return earlier.entity_columns if all(e.column.lower() in names for e in earlier.entity_columns) else None
 
 
 def _pinned(
