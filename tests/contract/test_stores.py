@@ -79,6 +79,16 @@ def test_of_many_writers_at_once_one_wins_and_all_return_its_release(releases):
     assert answers == {releases.get(party="consumer", run_id=RUN)}
 
 
+def test_noisy_tables_are_written_once_and_apart_from_the_release(releases):
+    """Ledger rule 3: what failed after the noise was drawn goes on with that noise."""
+    assert releases.get_drawn(party="consumer", run_id=RUN) is None
+    assert releases.put_drawn_if_absent(party="consumer", run_id=RUN, drawn=b"one") == b"one"
+    assert releases.put_drawn_if_absent(party="consumer", run_id=RUN, drawn=b"two") == b"one"
+    assert releases.get_drawn(party="consumer", run_id=RUN) == b"one"
+    assert releases.get_drawn(party="rival", run_id=RUN) is None
+    assert releases.get(party="consumer", run_id=RUN) is None
+
+
 def test_parties_and_runs_do_not_see_each_other(releases):
     releases.put_if_absent(party="consumer", run_id=RUN, release=b"mine")
     assert releases.get(party="rival", run_id=RUN) is None

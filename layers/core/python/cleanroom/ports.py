@@ -202,6 +202,13 @@ class ReleaseStore(Protocol):
     def get(self, *, party: str, run_id: str) -> bytes | None:
         """Return `release.json`, or None."""
 
+    def put_drawn_if_absent(self, *, party: str, run_id: str, drawn: bytes) -> bytes:
+        """Store a run's noisy tables unless there are some, and return the stored ones, before anything is made of
+        them: whatever fails afterwards, a second attempt works on the same noise. They lie apart from `releases/`."""
+
+    def get_drawn(self, *, party: str, run_id: str) -> bytes | None:
+        """Return the run's noisy tables, or None."""
+
     def location(self, *, party: str, run_id: str) -> str:
         """Return the s3:// address of the run's folder."""
 

@@ -93,10 +93,12 @@ class MemoryReleaseStore:
 
     Attributes:
         files: (party, run id, name) -> content.
+        drawn: (party, run id) -> noisy tables.
     """
 
     def __init__(self) -> None:
         self.files: dict[tuple[str, str, str], bytes] = {}
+        self.drawn: dict[tuple[str, str], bytes] = {}
 
     def put_if_absent(self, *, party: str, run_id: str, release: bytes) -> bytes:
         """Store `release.json` unless there is one, and return the stored one."""
@@ -109,6 +111,14 @@ class MemoryReleaseStore:
     def get(self, *, party: str, run_id: str) -> bytes | None:
         """Return `release.json`, or None."""
         return self.files.get((party, run_id, "release.json"))
+
+    def put_drawn_if_absent(self, *, party: str, run_id: str, drawn: bytes) -> bytes:
+        """Store the noisy tables unless there are some, and return the stored ones."""
+        return self.drawn.setdefault((party, run_id), drawn)
+
+    def get_drawn(self, *, party: str, run_id: str) -> bytes | None:
+        """Return the noisy tables, or None."""
+        return self.drawn.get((party, run_id))
 
     def location(self, *, party: str, run_id: str) -> str:
         """Return the address that a bucket called `memory` would have."""

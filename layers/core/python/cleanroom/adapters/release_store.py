@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _ATTEMPTS = 5
+_BINARY = "application/octet-stream"
 _CONTENT_TYPES = {"json": "application/json", "csv": "text/csv"}
 
 
 class S3ReleaseStore:
-    """Objects `releases/<party>/<run id>/<name>` of one bucket.
+    """Objects `releases/<party>/<run id>/<name>` of one bucket, and `drawn/<party>/<run id>/tables`.
 
     Args:
         s3: a client that may put and get there.
@@ -33,27 +34,34 @@ class S3ReleaseStore:
         Raises:
             BusyError: two writers kept meeting, or S3 would not answer. Try again: at most one release is stored.
         """
+        return self._put_once(_key(party, run_id, "release.json"), release, content_type=_CONTENT_TYPES["json"])
+
+    def put_drawn_if_absent(self, *, party: str, run_id: str, drawn: bytes) -> bytes:
+        """Store the run's noisy tables at `drawn/<party>/<run id>/` unless there are some; return the stored ones.
+
+        Raises:
+            BusyError: as `put_if_absent`.
+        """
+        return self._put_once(_key(party, run_id, "tables", under="drawn"), drawn, content_type=_BINARY)
+
+    def _put_once(self, key: str, content: bytes, *, content_type: str) -> bytes:
         for attempt in range(_ATTEMPTS):
             if attempt:
                 time.sleep(self._pause_seconds * attempt)
             try:
                 with explained("S3"):
                     self._s3.put_object(
-                        Bucket=self._bucket,
-                        Key=_key(party, run_id, "release.json"),
-                        Body=release,
-                        ContentType=_CONTENT_TYPES["json"],
-                        IfNoneMatch="*",
+                        Bucket=self._bucket, Key=key, Body=content, ContentType=content_type, IfNoneMatch="*"
                     )
             except AwsFailureError as failure:
                 # 412: there is one. 409: another writer is at it, and may yet fail.
                 if failure.code not in {"PreconditionFailed", "ConditionalRequestConflict"}:
                     raise
-                stored = self.get(party=party, run_id=run_id)
+                stored = self._get(key)
                 if stored is not None:
                     return stored
             else:
-                return release
+                return content
         raise BusyError("the release is being written by another attempt; the same call may be tried again")
 
     def put_derived(self, *, party: str, run_id: str, name: str, content: bytes) -> None:
@@ -63,14 +71,21 @@ class S3ReleaseStore:
                 Bucket=self._bucket,
                 Key=_key(party, run_id, name),
                 Body=content,
-                ContentType=_CONTENT_TYPES.get(name.rpartition(".")[2], "application/octet-stream"),
+                ContentType=_CONTENT_TYPES.get(name.rpartition(".")[2], _BINARY),
             )
 
     def get(self, *, party: str, run_id: str) -> bytes | None:
         """Return `release.json`, or None."""
+        return self._get(_key(party, run_id, "release.json"))
+
+    def get_drawn(self, *, party: str, run_id: str) -> bytes | None:
+        """Return the run's noisy tables, or None."""
+        return self._get(_key(party, run_id, "tables", under="drawn"))
+
+    def _get(self, key: str) -> bytes | None:
         try:
             with explained("S3"):
-                return self._s3.get_object(Bucket=self._bucket, Key=_key(party, run_id, "release.json"))["Body"].read()
+                return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         except AwsFailureError as failure:
             if failure.code == "NoSuchKey":
                 return None
@@ -81,7 +96,7 @@ class S3ReleaseStore:
         return f"s3://{self._bucket}/{_key(party, run_id, '')}"
 
 
-def _key(party: str, run_id: str, name: str) -> str:
+def _key(party: str, run_id: str, name: str, *, under: str = "releases") -> str:
     if "/" in party or "/" in run_id or not party or not run_id:
         raise ValueError("a party and a run id are one part of a key each")
-    return f"releases/{party}/{run_id}/{name}"
+    return f"{under}/{party}/{run_id}/{name}"

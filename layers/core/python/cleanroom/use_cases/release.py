@@ -15,6 +15,7 @@ from cleanroom.errors import ConflictError, RunFailedError, RunNotFoundError
 from cleanroom.privacy.mechanisms import add_noise, select_groups
 from cleanroom.rooms.ledger import RunState
 from cleanroom.templates.plan_json import plan_from_json
+from cleanroom.use_cases.drawn_payload import DrawnPayload
 from cleanroom.use_cases.exact_payload import ExactPayload
 from cleanroom.use_cases.intervals import intervals_of
 from cleanroom.use_cases.run_ids import public_run_id
@@ -70,18 +71,25 @@ def release_run(run_id: str, services: NoiseServices) -> bytes:
 
 
 def _make_release(run: RunRecord, services: NoiseServices) -> bytes:
-    payload_bytes = services.exact.get(run.run_id)
-    if payload_bytes is None:
-        raise RunFailedError("the exact part of the run is gone; a new run id runs it again, at its price")
-    payload = ExactPayload.decode(payload_bytes)
-    if hashlib.sha256(payload.plan_json).hexdigest() != run.plan_digest:
-        raise RunFailedError("what was handed over is not what was charged")
+    """Compute the release from the run's noisy tables.
+
+    The release query is in the caller's hands, and it can be made to fail on a noisy number. If noise were drawn again
+    at the next attempt, each attempt would tell something of another draw, at one price; so it is stored first.
+    """
+    drawn = services.releases.get_drawn(party=run.party, run_id=public_run_id(run.run_id))
+    if drawn is None:
+        drawn = services.releases.put_drawn_if_absent(
+            party=run.party, run_id=public_run_id(run.run_id), drawn=_draw(run, services).encode()
+        )
+    payload = DrawnPayload.decode(drawn)
     plan = plan_from_json(payload.plan_json)
     noisy: dict[str, IntegerColumns] = {}
     keys: dict[str, pa.Table] = {}
     for measurement in plan.measurements:
-        exact_table = pa.ipc.open_stream(payload.exact_tables[measurement.name]).read_all()
-        keys[measurement.name], noisy[measurement.name] = _noised(exact_table, measurement, plan, services.entropy)
+        table = pa.ipc.open_stream(payload.noisy_tables[measurement.name]).read_all()
+        measured = [c.name for c in measurement.columns]
+        keys[measurement.name] = table.select([*measurement.keys, *plan.exact_columns])
+        noisy[measurement.name] = {n: np.asarray(table.column(n).combine_chunks(), dtype=np.int64) for n in measured}
     tables = {m.name: _shown(keys[m.name], noisy[m.name], m) for m in plan.measurements}
     answer = services.engine.query(plan.release.sql, tables)
     intervals, notes = intervals_of(
@@ -89,6 +97,33 @@ def _make_release(run: RunRecord, services: NoiseServices) -> bytes:
     )
     release = _describe(run, plan, payload, answer, intervals, (*plan.notes, *notes), services)
     return msgspec.json.encode(release, enc_hook=str)
+
+
+def _draw(run: RunRecord, services: NoiseServices) -> DrawnPayload:
+    """Return the run's tables with noise; only the first that is stored is ever used."""
+    payload_bytes = services.exact.get(run.run_id)
+    if payload_bytes is None:
+        raise RunFailedError("the exact part of the run is gone; a new run id runs it again, at its price")
+    payload = ExactPayload.decode(payload_bytes)
+    if hashlib.sha256(payload.plan_json).hexdigest() != run.plan_digest:
+        raise RunFailedError("what was handed over is not what was charged")
+    plan = plan_from_json(payload.plan_json)
+    noisy_tables: dict[str, bytes] = {}
+    for measurement in plan.measurements:
+        exact_table = pa.ipc.open_stream(payload.exact_tables[measurement.name]).read_all()
+        table, noisy = _noised(exact_table, measurement, plan, services.entropy)
+        for name, values in noisy.items():
+            table = table.append_column(name, pa.array(values))
+        noisy_tables[measurement.name] = _stream(table)
+    return DrawnPayload(plan_json=payload.plan_json, template_digest=payload.template_digest, noisy_tables=noisy_tables)
+
+
+def _stream(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
 def _noised(
@@ -125,7 +160,7 @@ def _in_units(noisy: np.ndarray[Any, np.dtype[np.int64]], column: MeasuredColumn
 def _describe(
     run: RunRecord,
     plan: Plan,
-    payload: ExactPayload,
+    payload: DrawnPayload,
     answer: pa.Table,
     intervals: Mapping[str, list[list[float] | None]],
     notes: tuple[str, ...],
