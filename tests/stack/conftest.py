@@ -2,7 +2,7 @@
 
 import pytest
 from local.template import read_template, translate, uri_in_s3
-from translated import Deployed
+from tests.stack.translated import Deployed
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from translated import Deployed, as_list
+from tests.stack.translated import Deployed, as_list
 
 BUCKETS = {
     "TablesBucket": "TablesKey",

@@ -11,7 +11,7 @@ from layers.sizes import CONTENTS, LIMIT_BYTES, problems
 from local.adapt import CREATED, FILLED, WITHOUT_MEANING_HERE, UncoveredError, adapt
 from local.emulator import ROOT, Emulator
 from local.template import read_template
-from translated import Deployed
+from tests.stack.translated import Deployed
 
 ROUTES = {
     "POST /provider/{procedure}": "RoomsFunction",

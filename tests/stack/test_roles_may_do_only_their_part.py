@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from translated import Deployed, as_list
+from tests.stack.translated import Deployed, as_list
 
 ROLES = {"RoomsRole", "RunTemplateRole", "AddNoiseRole", "DpTaskRole"}
 UNTRACEABLE = {"xray:PutTelemetryRecords", "xray:PutTraceSegments"}
