@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
 from cleanroom.rooms.approved import Template
 from cleanroom.rooms.settings import NoiseMechanism, PrivacySettings
@@ -25,6 +26,8 @@ NATIVE = {
     ColumnType.TEXT: "VARCHAR",
     ColumnType.OTHER: "STRUCT(a INTEGER)",
 }
+
+ARROW = {ColumnType.INTEGER: pa.int64(), ColumnType.DOUBLE: pa.float64(), ColumnType.BOOLEAN: pa.bool_()}
 
 
 def columns(**types: ColumnType) -> tuple[Column, ...]:
@@ -145,12 +148,23 @@ class Engine:
             self.connection.execute(f"CREATE OR REPLACE VIEW {use.relation} AS SELECT {listed} FROM {source}")
 
     def _make(self, source: str, table: LinkedTable) -> None:
-        declared = ", ".join('"' + c.name.replace('"', '""') + '" ' + c.native_type for c in table.columns)
-        self.connection.execute(f"CREATE TABLE {source} ({declared})")
+        names = ['"' + c.name.replace('"', '""') + '"' for c in table.columns]
         rows = self.rows.get(table.name, [])
-        if rows:
-            marks = ", ".join(["(" + ", ".join("?" * len(table.columns)) + ")"] * len(rows))
-            self.connection.execute(f"INSERT INTO {source} VALUES {marks}", [cell for row in rows for cell in row])
+        given = pa.table(
+            {
+                f"v{place}": pa.array([row[place] for row in rows], type=ARROW.get(c.type))
+                if c.type in ARROW
+                else pa.array([None if row[place] is None else str(row[place]) for row in rows], type=pa.string())
+                for place, c in enumerate(table.columns)
+            }
+        )
+        self.connection.register("given", given)
+        listed = ", ".join(
+            f"CAST(v{place} AS {c.native_type}) AS {name}"
+            for place, (c, name) in enumerate(zip(table.columns, names, strict=True))
+        )
+        self.connection.execute(f"CREATE TABLE {source} AS SELECT {listed} FROM given")
+        self.connection.unregister("given")
 
     def exact(self, measurement: Measurement, run_key: int = 7) -> list[dict[str, Any]]:
         parameters = {"run_key": run_key} if "$run_key" in measurement.exact_sql else None

@@ -25,7 +25,7 @@ from cleanroom.errors import TemplateRefusedError
 from cleanroom.privacy.accounting import Price, price_of
 from cleanroom.privacy.calibration import gaussian_rho
 from cleanroom.privacy.noise import DiscreteGaussian, DiscreteLaplace
-from cleanroom.rooms.tables import ColumnType, LinkedTable
+from cleanroom.rooms.tables import ColumnType, Domain, LinkedTable
 from cleanroom.templates.functions import FUNCTIONS
 from cleanroom.templates.operators import OPERATORS
 
@@ -99,12 +99,12 @@ def test_a_linked_table_is_found_under_each_of_its_names(name: str) -> None:
         ("SELECT status, COUNT(*) FROM customers GROUP BY status", [("gold", 2), ("none", 0), ("silver", 1)]),
         ("SELECT status AS s, COUNT(*) AS n FROM customers GROUP BY s HAVING n > 1 ORDER BY n DESC", [("gold", 2)]),
         (
-            "SELECT UPPER(status) AS u, COUNT(*) AS n FROM customers GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT 1",
+            "SELECT UPPER(status) AS u, COUNT(*) AS n FROM customers GROUP BY u ORDER BY 2 DESC LIMIT 1",
             [("GOLD", 2)],
         ),
         ("SELECT age > 35 AS old, COUNT(*) FROM customers GROUP BY 1", [(False, 1), (True, 2), (None, 1)]),
         (
-            "SELECT CASE WHEN age < 40 THEN 'young' WHEN age >= 40 THEN 'old' END AS c, COUNT(*) FROM customers GROUP BY 1",
+            "SELECT CASE WHEN age < 40 THEN 'young' WHEN age > 39 THEN 'old' END, COUNT(*) FROM customers GROUP BY 1",
             [("old", 2), ("young", 1), (None, 1)],
         ),
         ("SELECT COUNT(*) / COUNT(DISTINCT hashed_email) AS r FROM customers", [(4 / 3,)]),
@@ -112,17 +112,17 @@ def test_a_linked_table_is_found_under_each_of_its_names(name: str) -> None:
         ("SELECT COUNT_IF(age >= 40) AS n FROM customers", [(2,)]),
         ("SELECT SUM(IFF(age >= 40, 1, 0)) AS n FROM customers WHERE city = 'X'", [(1.0,)]),
         (
-            "SELECT COUNT(*) AS n FROM customers WHERE age BETWEEN 30 AND 45 AND city IN ('X', 'Y') AND city LIKE '%'",
+            "SELECT COUNT(*) AS n FROM customers WHERE age BETWEEN 30 AND 45 AND city IN ('X', 'Y')",
             [(2,)],
         ),
         ("SELECT COUNT(*) FROM customers p JOIN segments c ON p.hashed_email = c.email", [(3,)]),
         ("SELECT COUNT(DISTINCT c.email) FROM customers p JOIN segments c ON c.email = p.hashed_email", [(2,)]),
         (
-            "SELECT segment, COUNT(*) AS n FROM customers p LEFT JOIN segments c ON p.hashed_email = c.email GROUP BY 1",
+            "SELECT segment, COUNT(*) FROM customers p LEFT JOIN segments c ON p.hashed_email = c.email GROUP BY 1",
             [("s1", 2), ("s2", 1), ("s3", 0), (None, 1)],
         ),
         (
-            "SELECT segment, COUNT(*) AS n FROM segments c RIGHT JOIN customers p ON p.hashed_email = c.email GROUP BY 1",
+            "SELECT segment, COUNT(*) FROM segments c RIGHT JOIN customers p ON p.hashed_email = c.email GROUP BY 1",
             [("s1", 2), ("s2", 1), ("s3", 0), (None, 1)],
         ),
         ("SELECT COUNT(*) AS n FROM customers p JOIN flights f ON p.hashed_email = f.email AND f.miles > 60", [(4,)]),
@@ -130,21 +130,27 @@ def test_a_linked_table_is_found_under_each_of_its_names(name: str) -> None:
         ("SELECT COUNT(*) AS n FROM customers p LEFT JOIN flights f ON p.hashed_email = f.email", [(6,)]),
         ("SELECT SUM(miles) AS n FROM flights f JOIN segments s USING (email)", [(450.0,)]),
         (
-            "WITH per AS (SELECT hashed_email AS e, COUNT(*) AS c FROM customers GROUP BY e) "
-            "SELECT COUNT(*) AS n FROM per WHERE c > 1",
+            (
+                "WITH per AS (SELECT hashed_email AS e, COUNT(*) AS c FROM customers GROUP BY e) "
+                "SELECT COUNT(*) AS n FROM per WHERE c > 1"
+            ),
             [(1,)],
         ),
         (
-            "WITH a AS (SELECT status, COUNT(*) AS n FROM customers GROUP BY 1), "
-            "b AS (SELECT status, COUNT(*) AS n FROM customers WHERE age > 35 GROUP BY 1) "
-            "SELECT a.status, a.n - b.n AS d FROM a JOIN b ON a.status = b.status WHERE a.n > 0 ORDER BY 1",
+            (
+                "WITH a AS (SELECT status, COUNT(*) AS n FROM customers GROUP BY 1), "
+                "b AS (SELECT status, COUNT(*) AS n FROM customers WHERE age > 35 GROUP BY 1) "
+                "SELECT a.status, a.n - b.n AS d FROM a JOIN b ON a.status = b.status WHERE a.n > 0 ORDER BY 1"
+            ),
             [("gold", 1), ("silver", 0)],
         ),
         ("SELECT SUM(n) AS s, MAX(n) AS m FROM (SELECT status, COUNT(*) AS n FROM customers GROUP BY 1) q", [(3, 2)]),
         ("SELECT * FROM (SELECT status, COUNT(*) AS n FROM customers GROUP BY 1) q WHERE n > 1", [("gold", 2)]),
         (
-            "WITH w AS (SELECT segment, SUM(weight) AS s FROM segments GROUP BY 1) "
-            "SELECT COUNT(*) AS n FROM customers CROSS JOIN w WHERE w.s > 1.5",
+            (
+                "WITH w AS (SELECT segment, SUM(weight) AS s FROM segments GROUP BY 1) "
+                "SELECT COUNT(*) AS n FROM customers CROSS JOIN w WHERE w.s > 1.5"
+            ),
             [(8,)],
         ),
     ],
@@ -305,7 +311,10 @@ def test_with_dp_off_rows_may_be_returned_and_cost_nothing() -> None:
 
 def test_with_dp_off_addnoise_takes_sensitivity_one_and_says_so() -> None:
     """B-42, B-46."""
-    sql = "SELECT city, COUNT(*) AS n, ROUND(cleanroom.addnoise(AVG(age), 0.5, 0.5), 1) AS a FROM customers GROUP BY 1 ORDER BY 1"
+    sql = (
+        "SELECT city, COUNT(*) AS n, ROUND(cleanroom.addnoise(AVG(age), 0.5, 0.5), 1) AS a "
+        "FROM customers GROUP BY 1 ORDER BY 1"
+    )
     plan = compiled(sql, given=OFF)
     (column,) = plan.measurements[0].columns
     assert column.noise == DiscreteLaplace(scale=Fraction(2 * (2**20 + 1)))
@@ -353,22 +362,97 @@ NASTY: list[tuple[object, ...]] = [
 ]
 
 ROW_WISE = [
-    "age + age", "age - age * 2", "age * age", "-age", "ABS(age)", "age / 0", "age / spend", "age % 0", "MOD(age, -1)",
-    "MOD(spend, 0)", "spend * 1e308", "spend / spend", "price * price", "price + age", "POWER(spend, spend)", "POWER(age, age)",
-    "SQRT(spend)", "LN(spend)", "EXP(spend)", "ROUND(spend, 15)", "ROUND(age, -15)", "FLOOR(spend)", "CEIL(spend)", "SIGN(spend)",
-    "city::INTEGER", "city::FLOAT", "city::DATE", "city::TIMESTAMP_NTZ", "city::BOOLEAN", "city::NUMBER(10,2)",
-    "spend::INTEGER", "age::VARCHAR", "spend::VARCHAR(3)", "age::BOOLEAN", "since::VARCHAR", "since::TIMESTAMP_NTZ", "seen::DATE",
-    "TO_DATE(city)", "YEAR(since)", "MONTH(seen)", "DAY(since)", "QUARTER(since)", "HOUR(seen)", "MINUTE(seen)", "SECOND(seen)",
-    "DAYOFWEEK(since)", "DAYOFYEAR(since)", "EXTRACT(year FROM since)", "DATE_PART('month', since)",
-    "DATE_TRUNC('month', since)", "DATE_TRUNC('year', seen)", "DATE_TRUNC('week', since)",
-    "LOWER(city)", "UPPER(city)", "LENGTH(city)", "TRIM(city)", "LTRIM(city)", "SUBSTR(city, 2, 3)", "SUBSTR(city, -400)",
-    "LEFT(city, 2)", "RIGHT(city, 2)", "city || status", "CONCAT(city, status)", "STARTSWITH(city, status)",
-    "city LIKE '%!%%' ESCAPE '!'", "city ILIKE '_%'", "LIKE(city, '%')", "age IN (1, 2, NULL)", "since IN ('2020-01-01', 'nonsense')",
-    "since > '2020-01-01'", "since = seen", "age = spend", "price = 0.1", "price BETWEEN age AND spend", "spend IS NULL",
-    "NOT active", "active IS TRUE", "active AND age > 1 OR spend < 0", "COALESCE(age, spend, price)", "NVL(city, 'x')",
-    "NULLIF(age, 0)", "IFF(active, age, spend)", "CASE WHEN active THEN since ELSE seen END", "CASE city WHEN 'x' THEN 1 END",
-    "LEAST(age, spend, 3)", "GREATEST(age, NULL)", "ZEROIFNULL(age)", "DIV0(age, age)", "NULL", "LEAST(since, seen)",
-]  # fmt: skip
+    "age + age",
+    "age - age * 2",
+    "age * age",
+    "-age",
+    "ABS(age)",
+    "age / 0",
+    "age / spend",
+    "age % 0",
+    "MOD(age, -1)",
+    "MOD(spend, 0)",
+    "spend * 1e308",
+    "spend / spend",
+    "price * price",
+    "price + age",
+    "POWER(spend, spend)",
+    "POWER(age, age)",
+    "SQRT(spend)",
+    "LN(spend)",
+    "EXP(spend)",
+    "ROUND(spend, 15)",
+    "ROUND(age, -15)",
+    "FLOOR(spend)",
+    "CEIL(spend)",
+    "SIGN(spend)",
+    "city::INTEGER",
+    "city::FLOAT",
+    "city::DATE",
+    "city::TIMESTAMP_NTZ",
+    "city::BOOLEAN",
+    "city::NUMBER(10,2)",
+    "spend::INTEGER",
+    "age::VARCHAR",
+    "spend::VARCHAR(3)",
+    "age::BOOLEAN",
+    "since::VARCHAR",
+    "since::TIMESTAMP_NTZ",
+    "seen::DATE",
+    "TO_DATE(city)",
+    "YEAR(since)",
+    "MONTH(seen)",
+    "DAY(since)",
+    "QUARTER(since)",
+    "HOUR(seen)",
+    "MINUTE(seen)",
+    "SECOND(seen)",
+    "DAYOFWEEK(since)",
+    "DAYOFYEAR(since)",
+    "EXTRACT(year FROM since)",
+    "DATE_PART('month', since)",
+    "DATE_TRUNC('month', since)",
+    "DATE_TRUNC('year', seen)",
+    "DATE_TRUNC('week', since)",
+    "LOWER(city)",
+    "UPPER(city)",
+    "LENGTH(city)",
+    "TRIM(city)",
+    "LTRIM(city)",
+    "SUBSTR(city, 2, 3)",
+    "SUBSTR(city, -400)",
+    "LEFT(city, 2)",
+    "RIGHT(city, 2)",
+    "city || status",
+    "CONCAT(city, status)",
+    "STARTSWITH(city, status)",
+    "city LIKE '%!%%' ESCAPE '!'",
+    "city ILIKE '_%'",
+    "LIKE(city, '%')",
+    "age IN (1, 2, NULL)",
+    "since IN ('2020-01-01', 'nonsense')",
+    "since > '2020-01-01'",
+    "since = seen",
+    "age = spend",
+    "price = 0.1",
+    "price BETWEEN age AND spend",
+    "spend IS NULL",
+    "NOT active",
+    "active IS TRUE",
+    "active AND age > 1 OR spend < 0",
+    "COALESCE(age, spend, price)",
+    "NVL(city, 'x')",
+    "NULLIF(age, 0)",
+    "IFF(active, age, spend)",
+    "CASE WHEN active THEN since ELSE seen END",
+    "CASE city WHEN 'x' THEN 1 END",
+    "LEAST(age, spend, 3)",
+    "GREATEST(age, NULL)",
+    "ZEROIFNULL(age)",
+    "DIV0(age, age)",
+    "NULL",
+    "LEAST(since, seen)",
+]
 
 
 @pytest.fixture(scope="module")
@@ -412,7 +496,10 @@ def test_no_row_makes_a_sum_fail(expression: str) -> None:
         f"SELECT SUM(LEAST(GREATEST({expression}, -5), 1e15)) AS s, AVG(LEAST(GREATEST({expression}, 0), 0.5)) AS a, "
         "COUNT(*) AS n FROM customers"
     )
-    per = f"SELECT SUM(LEAST(GREATEST(s + a, 0), 1)) AS n FROM (SELECT hashed_email, SUM({expression}) AS s, AVG({expression}) AS a FROM customers GROUP BY 1) q"
+    per = (
+        "SELECT SUM(LEAST(GREATEST(s + a, 0), 1)) AS n FROM (SELECT hashed_email, "
+        f"SUM({expression}) AS s, AVG({expression}) AS a FROM customers GROUP BY 1) q"
+    )
     for given in (EPSILON_ONE, GAUSSIAN):
         ran(sql, {"customers": NASTY * 3}, given=given)
         ran(per, {"customers": NASTY * 3}, given=given)
@@ -422,7 +509,8 @@ def test_every_allowed_function_is_tried_and_says_why_it_is_allowed() -> None:
     tried = {type(n) for e in ROW_WISE for n in compiled_nodes(e)}
     left = {kind for kind in {*FUNCTIONS, *OPERATORS} if kind not in tried}
     assert left <= {
-        exp.DateTrunc, exp.TsOrDsToDate, exp.DayOfMonth, exp.TryCast, exp.NEQ, exp.LTE, exp.GTE, exp.LT, exp.Paren, exp.Boolean,
+        exp.DateTrunc, exp.TsOrDsToDate, exp.DayOfMonth, exp.TryCast, exp.NEQ, exp.LTE, exp.GTE, exp.LT,
+        exp.Paren, exp.Boolean,
     }  # fmt: skip
     assert all(len(allowed.reason) > 10 for allowed in FUNCTIONS.values())
 
@@ -435,7 +523,10 @@ def test_what_is_compiled_is_accepted_by_the_sandbox_that_runs_it() -> None:
     sqls = [
         B47,
         "SELECT city, status, COUNT(*) AS n, AVG(spend) AS a FROM customers GROUP BY 1, 2 ORDER BY 3 LIMIT 2",
-        "SELECT segment, status, COUNT(*) * 2 AS n FROM customers p LEFT JOIN segments c ON p.hashed_email = c.email GROUP BY 1, 2",
+        (
+            "SELECT segment, status, COUNT(*) * 2 AS n FROM customers p "
+            "LEFT JOIN segments c ON p.hashed_email = c.email GROUP BY 1, 2"
+        ),
     ]
     with open_sandbox(EngineLimits(memory_bytes=1 << 28, threads=1)) as sandbox:
         for sql in sqls:
@@ -473,3 +564,18 @@ def test_the_output_never_holds_a_name_or_function_of_the_caller_unquoted() -> N
     plan = compiled('SELECT COUNT("x""; DROP") AS "a""b" FROM customers', tables=tables)
     assert '"x""; DROP"' in plan.measurements[0].exact_sql
     assert plan.release.sql.endswith('AS "a""b" FROM "m0" AS "r1"')
+
+
+def test_a_declared_value_may_hold_any_character() -> None:
+    values = ("O'Hare", 'a"b', "x\\", "", "é\n", "NULL")
+    policy = CUSTOMERS.policy
+    table = LinkedTable(
+        owner=CUSTOMERS.owner,
+        name=CUSTOMERS.name,
+        columns=CUSTOMERS.columns,
+        entity_columns=CUSTOMERS.entity_columns,
+        policy=type(policy)(max_rows=3, max_groups=3, domains={"city": Domain(values=values)}),
+    )
+    rows = [(f"e{i}", "gold", v, 1, 1.0, 1, None, None, None, None) for i, v in enumerate((*values, None, "other"))]
+    answer = ran("SELECT city, COUNT(*) AS n FROM customers GROUP BY 1", {"customers": rows}, tables=(table,))
+    assert {row[0]: row[1] for row in answer} == dict.fromkeys(values, 1)

@@ -85,12 +85,14 @@ REFUSED = [
     ("SELECT COUNT(*) AS n FROM customers p JOIN flights f ON NOT p.hashed_email = f.email", "join_without_entity"),
     ("SELECT COUNT(*) AS n FROM customers p JOIN flights f ON LOWER(p.hashed_email) = f.email", "join_without_entity"),
     (
-        "SELECT COUNT(*) AS n FROM customers p LEFT JOIN flights f ON TRUE WHERE p.hashed_email = f.email",
+        "SELECT COUNT(*) AS n FROM customers p LEFT JOIN flights f ON 1 = 1 WHERE hashed_email = email",
         "join_without_entity",
     ),
     (
-        "SELECT COUNT(*) AS n FROM (SELECT city AS hashed_email FROM customers) p "
-        "JOIN flights f ON p.hashed_email = f.email",
+        (
+            "SELECT COUNT(*) AS n FROM (SELECT city AS hashed_email FROM customers) p "
+            "JOIN flights f ON p.hashed_email = f.email"
+        ),
         "join_without_entity",
     ),
     ("SELECT COUNT(*) AS n FROM customers p JOIN planes f ON p.hashed_email = f.tailnum", "different_entities"),
@@ -101,7 +103,7 @@ REFUSED = [
     ("SELECT COUNT(*) AS n FROM customers p NATURAL JOIN segments s", "unsupported_clause"),
     ("SELECT COUNT(*) AS n FROM customers p JOIN segments p ON TRUE", "ambiguous_table"),
     (
-        "SELECT q.n FROM (SELECT city, COUNT(*) AS n FROM customers GROUP BY city) q JOIN segments s ON s.segment = q.city",
+        "SELECT q.n FROM (SELECT city, COUNT(*) AS n FROM customers GROUP BY 1) q JOIN segments s ON segment = city",
         "join_noisy_with_table",
     ),
     # protected tables
@@ -122,7 +124,7 @@ REFUSED = [
     ("SELECT cleanroom.addnoise(COUNT(*), 1, 0.5, TRUE, 0.01) AS n FROM customers", "addnoise_arguments"),
     ("SELECT cleanroom.addnoise(COUNT(*), 1, 0.5, TRUE, 1e-6, 1) AS n FROM customers", "addnoise_arguments"),
     (
-        "SELECT cleanroom.addnoise(val => COUNT(*), epsilon => 1, epsilon => 9, noiserand => 0.5) AS n FROM customers",
+        "SELECT addnoise(val => COUNT(*), epsilon => 1, epsilon => 9, noiserand => 0) AS n FROM customers",
         "addnoise_arguments",
     ),
     ("SELECT COUNT(*) AS n FROM customers WHERE cleanroom.addnoise(COUNT(*), 1, 0.5) > 1", "aggregate_not_allowed"),

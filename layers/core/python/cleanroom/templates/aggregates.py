@@ -11,7 +11,7 @@ from sqlglot import exp
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.expressions import Scope, translate
 from cleanroom.templates.refusals import only, refuse, words
-from cleanroom.templates.scalars import NUMERIC, Scalar, Span, cast, combine, require
+from cleanroom.templates.scalars import NUMERIC, OPEN, Scalar, Span, cast, combine, require
 from cleanroom.templates.trees import fragment, to_sql
 
 
@@ -95,7 +95,7 @@ def read_aggregate(node: exp.Expr, rows: Scope) -> Aggregate:
     elif isinstance(node, exp.CountIf):
         only(node, {"this", "zero_on_all_null"})
         condition = require(translate(node.this, rows), frozenset({ColumnType.BOOLEAN}), what="COUNT_IF", at=node)
-        argument = combine("CASE WHEN :a THEN 1 END", type=ColumnType.INTEGER, nullable=True, a=condition)
+        argument = combine("CASE WHEN :a THEN 1 END", kind=ColumnType.INTEGER, nullable=True, a=condition)
         return Aggregate(function=AggregateFunction.VALUES, argument=argument, label=label)
     elif isinstance(node, exp.Sum | exp.Avg):
         only(node, {"this"})
@@ -135,7 +135,7 @@ def plain_aggregate(node: exp.Expr, rows: Scope, *, exact_sums: bool) -> Scalar:
     """
 
     def counted(text: str, argument: Scalar) -> Scalar:
-        return _collected(text, argument, type=ColumnType.INTEGER, nullable=False, span=Span(lo=Fraction(0)))
+        return _collected(text, argument, kind=ColumnType.INTEGER, nullable=False, span=Span(lo=Fraction(0)))
 
     if isinstance(node, exp.Count):
         only(node, {"this", "big_int"})
@@ -156,7 +156,7 @@ def plain_aggregate(node: exp.Expr, rows: Scope, *, exact_sums: bool) -> Scalar:
         only(node, {"this"})
         a = translate(node.this, rows)
         kind = ColumnType.DOUBLE if a.type is ColumnType.DECIMAL else a.type
-        return _collected(f"{words(type(node))}(:a)", cast(a, kind) if kind else a, type=kind, span=a.span)
+        return _collected(f"{words(type(node))}(:a)", cast(a, kind) if kind else a, kind=kind, span=a.span)
     if not isinstance(node, exp.Sum | exp.Avg):
         refuse(
             f"{words(type(node))} is not supported",
@@ -168,22 +168,22 @@ def plain_aggregate(node: exp.Expr, rows: Scope, *, exact_sums: bool) -> Scalar:
     word = words(type(node))
     argument = require(translate(node.this, rows), NUMERIC, what=word, at=node)
     if word == "SUM" and argument.type is ColumnType.INTEGER:
-        return _collected("TRY_CAST(SUM(CAST(:a AS BIGINT)) AS BIGINT)", argument, type=ColumnType.INTEGER)
+        return _collected("TRY_CAST(SUM(CAST(:a AS BIGINT)) AS BIGINT)", argument, kind=ColumnType.INTEGER)
     span = argument.span if word == "AVG" else Span()
     if not exact_sums:
-        return _collected(f"{word}(CAST(:a AS DOUBLE))", argument, type=ColumnType.DOUBLE, span=span)
+        return _collected(f"{word}(CAST(:a AS DOUBLE))", argument, kind=ColumnType.DOUBLE, span=span)
     total = "CAST(SUM(CAST(TRY_CAST(:a AS DECIMAL(28, 10)) AS DECIMAL(38, 10))) AS DOUBLE)"
     text = total if word == "SUM" else f"{total} / NULLIF(COUNT(TRY_CAST(:a AS DECIMAL(28, 10))), 0)"
-    return _collected(text, argument, type=ColumnType.DOUBLE, span=span)
+    return _collected(text, argument, kind=ColumnType.DOUBLE, span=span)
 
 
 def _collected(
     text: str,
     argument: Scalar,
     *,
-    type: ColumnType | None,
+    kind: ColumnType | None,
     nullable: bool = True,
-    span: Span = Span(),  # noqa: B008
+    span: Span = OPEN,
 ) -> Scalar:
-    result = combine(text, type=type, nullable=nullable, span=span, a=argument)
+    result = combine(text, kind=kind, nullable=nullable, span=span, a=argument)
     return replace(result, drawn=None, constant=False, values=None)

@@ -30,6 +30,7 @@ HARD_LIMIT = 4
 
 _WEIGHT_ONE = 2**30
 _LIMIT = 2**62
+_LARGEST_SQUARED = 2**31
 
 
 def count_unit(draft: Draft) -> int:
@@ -149,7 +150,7 @@ def standard_key(key: Scalar) -> Scalar:
 
 
 def _hard_limited(draft: Draft) -> list[tuple[str, exp.Expr]]:
-    """Return CTEs that leave each entity at most HARD_LIMIT * k groups, chosen by a hash keyed with the run's secret."""
+    """Return CTEs that leave each entity at most HARD_LIMIT * k groups, chosen by a hash with the run's secret."""
     limit = integer(HARD_LIMIT * draft.bounds.max_groups)
     big = exp.select(column("e")).from_(table("pairs"), copy=False).group_by(column("e"), copy=False)
     big = big.having(fragment("COUNT(*) > :n", n=limit), copy=False)
@@ -193,7 +194,9 @@ def _norms(draft: Draft, source: str) -> exp.Select:
         count = integer(1) if entities else column(name, "p")
         rows = 1 if entities else m
         if gaussian:
-            norm = fragment("SUM(CAST(:c AS HUGEINT) * CAST(:c AS HUGEINT))", c=count)
+            norm = fragment("COUNT(*)")
+            if not entities:  # a count of 2^31 or more would overflow the square: it weighs nothing
+                norm = fragment("SUM(CASE WHEN :c < :most THEN :c * :c END)", c=count, most=integer(_LARGEST_SQUARED))
             bound = integer(k * rows * rows)
             weight = fragment(
                 "CAST(FLOOR(:one * SQRT(CAST(:b AS DOUBLE)) / SQRT(CAST(:n AS DOUBLE))) AS BIGINT) - 1",
@@ -202,11 +205,16 @@ def _norms(draft: Draft, source: str) -> exp.Select:
                 n=norm,
             )
             scale = fragment("GREATEST(:w, 0)", w=weight)
+            over = fragment(":n > :b", n=norm, b=bound)
+            if not entities:
+                beyond = fragment("MAX(:c) >= :most", c=count, most=integer(_LARGEST_SQUARED))
+                scale = fragment("CASE WHEN :x THEN 0 ELSE :s END", x=beyond, s=scale)
+                over = fragment(":o OR :x", o=over, x=beyond)
         else:
             norm = fragment("COUNT(*)") if entities else fragment("SUM(:c)", c=count)
             bound = integer(k * rows)
             scale = fragment("CAST(:n AS BIGINT)", n=norm)
-        over = fragment(":n > :b", n=norm, b=bound)
+            over = fragment(":n > :b", n=norm, b=bound)
         above.append(over)
         columns.append(named(fragment("CASE WHEN :o THEN :w END", o=over, w=scale), _scale_name(name, gaussian)))
     having = above[0]

@@ -1,4 +1,4 @@
-"""Gives every measured column its noise, and the run its price: pure epsilon adds up, Gaussian columns share one rho. Pure.
+"""Gives every measured column its noise: pure epsilon adds up, Gaussian columns share one rho. Pure.
 
 All Gaussian columns of a run are one vector: their epsilons and deltas are added, the sum becomes one zCDP parameter
 by the tight conversion, and that is split in proportion to the epsilons paid.
@@ -101,6 +101,5 @@ def _meaning(c: DraftColumn) -> str:
         case PartKind.VALUES:
             return "values that are not NULL"
     if c.grid is not None and c.grid.centred:
-        return f"sum around {float(c.grid.middle * c.grid.unit):g}, each value within [{float(c.grid.lo):g}, {float(c.grid.hi):g}]"
-    lo, hi = (c.grid.lo, c.grid.hi) if c.grid is not None else (Fraction(0), Fraction(0))
-    return f"sum, each value within [{float(lo):g}, {float(hi):g}]"
+        return f"sum around {float(c.grid.middle * c.grid.unit):g}"
+    return "sum"

@@ -1,4 +1,4 @@
-"""The compiler: a rendered query becomes a plan, or a refusal. Pure; every refusal that a query can meet is raised here.
+"""The compiler: a rendered query becomes a plan, or a refusal. Pure.
 
 Passes, in order: parse -> queries (names, ownership, expressions, measurements) -> charging (noise, exact SQL, price)
 -> release query. With DP off, `plain.py` takes the place of the last two.

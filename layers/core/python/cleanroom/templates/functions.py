@@ -1,4 +1,4 @@
-"""The allow-list of row-wise functions, each with the reason why it is total, deterministic and without side effects. Pure.
+"""The allow-list of row-wise functions, each with the reason why it is total and deterministic. Pure.
 
 What is not here is refused: the engine offers functions that read files, run SQL, sleep, or fail with a row's value in
 the message. Aggregates are in `aggregates.py`; `addnoise` is in `addnoise.py`.
@@ -17,7 +17,7 @@ from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates import spans
 from cleanroom.templates.operators import TEXT, Handler, Translate, child
 from cleanroom.templates.refusals import only, refuse
-from cleanroom.templates.scalars import NUMERIC, TEMPORAL, Scalar, Span, build, cast, combine, require, unified
+from cleanroom.templates.scalars import NUMERIC, OPEN, TEMPORAL, Scalar, Span, build, cast, combine, require, unified
 from cleanroom.templates.trees import fragment, integer
 
 
@@ -45,7 +45,7 @@ def coalesce(node: exp.Expr, translate: Translate) -> Scalar:
     text = f"COALESCE({', '.join(f':{n}' for n in names)})"
     span = spans.either([p.span for p in parts if p.type is not None]) if to is not None else Span()
     return build(
-        lambda trees: fragment(text, **trees), names, type=to, span=span, nullable=all(p.nullable for p in parts)
+        lambda trees: fragment(text, **trees), names, kind=to, span=span, nullable=all(p.nullable for p in parts)
     )
 
 
@@ -56,7 +56,7 @@ def _extreme(word: str, span: Callable[[list[Span]], Span]) -> Handler:
         any_null = " OR ".join(f":{n} IS NULL" for n in names)  # the engine would skip NULLs, Snowflake does not
         text = f"CASE WHEN {any_null} THEN NULL ELSE {word}({', '.join(f':{n}' for n in names)}) END"
         known = span([p.span for p in parts]) if to in NUMERIC else Span()
-        return build(lambda trees: fragment(text, **trees), names, type=to, span=known, copies=2)
+        return build(lambda trees: fragment(text, **trees), names, kind=to, span=known, copies=2)
 
     return handler
 
@@ -64,16 +64,16 @@ def _extreme(word: str, span: Callable[[list[Span]], Span]) -> Handler:
 def nullif(node: exp.Expr, translate: Translate) -> Scalar:
     """Return NULL where both are equal, else the first."""
     to, (a, b) = unified([translate(child(node)), translate(child(node, "expression"))], at=node)
-    return combine("NULLIF(:a, :b)", type=to, span=a.span, nullable=True, a=a, b=b)
+    return combine("NULLIF(:a, :b)", kind=to, span=a.span, nullable=True, a=a, b=b)
 
 
 def absolute(node: exp.Expr, translate: Translate) -> Scalar:
     """Return ABS(x); NULL for the one integer that has none."""
     a = require(translate(child(node)), NUMERIC, what="ABS", at=node)
     if a.type is ColumnType.INTEGER:
-        return combine("TRY(ABS(CAST(:a AS BIGINT)))", type=a.type, span=spans.absolute(a.span), nullable=True, a=a)
+        return combine("TRY(ABS(CAST(:a AS BIGINT)))", kind=a.type, span=spans.absolute(a.span), nullable=True, a=a)
     span = spans.absolute(a.span)
-    return combine("ABS(:a)", type=ColumnType.DOUBLE, span=span, a=cast(a, ColumnType.DOUBLE))
+    return combine("ABS(:a)", kind=ColumnType.DOUBLE, span=span, a=cast(a, ColumnType.DOUBLE))
 
 
 def sign(node: exp.Expr, translate: Translate) -> Scalar:
@@ -81,7 +81,7 @@ def sign(node: exp.Expr, translate: Translate) -> Scalar:
     a = require(translate(child(node)), NUMERIC, what="SIGN", at=node)
     text = "CASE WHEN :a > 0 THEN 1 WHEN :a < 0 THEN -1 WHEN :a = 0 THEN 0 END"
     result = combine(
-        text, type=ColumnType.INTEGER, span=Span(lo=Fraction(-1), hi=Fraction(1)), a=cast(a, ColumnType.DOUBLE)
+        text, kind=ColumnType.INTEGER, span=Span(lo=Fraction(-1), hi=Fraction(1)), a=cast(a, ColumnType.DOUBLE)
     )
     return replace(result, sql=fragment("CAST(:a AS BIGINT)", a=result.sql))
 
@@ -135,7 +135,7 @@ def rounded(node: exp.Expr, translate: Translate) -> Scalar:
         hi=None if a.span.hi is None else ceil(a.span.hi / step) * step,
     )
     text = "ROUND(:a, :n)"
-    return combine(text, type=ColumnType.DOUBLE, span=span, a=cast(a, ColumnType.DOUBLE), n=constant(digits))
+    return combine(text, kind=ColumnType.DOUBLE, span=span, a=cast(a, ColumnType.DOUBLE), n=constant(digits))
 
 
 def _whole(word: str, do: Callable[[Fraction], Fraction]) -> Handler:
@@ -143,16 +143,16 @@ def _whole(word: str, do: Callable[[Fraction], Fraction]) -> Handler:
         only(node, {"this"})
         a = require(translate(child(node)), NUMERIC, what=word, at=node)
         span = spans.monotone(a.span, do)
-        return combine(f"{word}(:a)", type=ColumnType.DOUBLE, span=span, a=cast(a, ColumnType.DOUBLE))
+        return combine(f"{word}(:a)", kind=ColumnType.DOUBLE, span=span, a=cast(a, ColumnType.DOUBLE))
 
     return handler
 
 
-def _guarded(text: str, what: str, span: Span = Span()) -> Handler:  # noqa: B008
+def _guarded(text: str, what: str, span: Span = OPEN) -> Handler:
     def handler(node: exp.Expr, translate: Translate) -> Scalar:
         only(node, {"this"})
         a = require(translate(child(node)), NUMERIC, what=what, at=node)
-        return combine(text, type=ColumnType.DOUBLE, nullable=True, span=span, a=cast(a, ColumnType.DOUBLE))
+        return combine(text, kind=ColumnType.DOUBLE, nullable=True, span=span, a=cast(a, ColumnType.DOUBLE))
 
     return handler
 
@@ -164,7 +164,7 @@ def power(node: exp.Expr, translate: Translate) -> Scalar:
     b = require(translate(child(node, "expression")), NUMERIC, what="POWER", at=node)
     text = "TRY(CASE WHEN ISFINITE(POWER(:a, :b)) THEN POWER(:a, :b) END)"
     x, y = cast(a, ColumnType.DOUBLE), cast(b, ColumnType.DOUBLE)
-    return combine(text, type=ColumnType.DOUBLE, nullable=True, a=x, b=y)
+    return combine(text, kind=ColumnType.DOUBLE, nullable=True, a=x, b=y)
 
 
 def _text(text: str, kind: ColumnType = ColumnType.TEXT) -> Handler:
@@ -172,7 +172,7 @@ def _text(text: str, kind: ColumnType = ColumnType.TEXT) -> Handler:
         only(node, {"this", "binary"})
         a = require(translate(child(node)), TEXT, what="this function", at=node)
         span = Span(lo=Fraction(0)) if kind is ColumnType.INTEGER else Span()
-        return combine(text, type=kind, span=span, a=cast(a, ColumnType.TEXT))
+        return combine(text, kind=kind, span=span, a=cast(a, ColumnType.TEXT))
 
     return handler
 
@@ -182,7 +182,7 @@ def trim(node: exp.Expr, translate: Translate) -> Scalar:
     only(node, {"this", "position"})
     word = {"LEADING": "LTRIM", "TRAILING": "RTRIM"}.get(str(node.args.get("position") or ""), "TRIM")
     a = require(translate(child(node)), TEXT, what=word, at=node)
-    return combine(f"{word}(:a, ' ')", type=ColumnType.TEXT, a=cast(a, ColumnType.TEXT))
+    return combine(f"{word}(:a, ' ')", kind=ColumnType.TEXT, a=cast(a, ColumnType.TEXT))
 
 
 def substring(node: exp.Expr, translate: Translate) -> Scalar:
@@ -194,7 +194,7 @@ def substring(node: exp.Expr, translate: Translate) -> Scalar:
     if node.args.get("length") is not None:
         length = literal_integer(node.args["length"], translate, least=0, most=1_000_000, what="the length of SUBSTR")
     first = constant(start or 1)  # a start of 0 means 1 there
-    return combine("SUBSTR(:a, :s, :n)", type=ColumnType.TEXT, a=a, s=first, n=constant(length))
+    return combine("SUBSTR(:a, :s, :n)", kind=ColumnType.TEXT, a=a, s=first, n=constant(length))
 
 
 def _side(word: str) -> Handler:
@@ -204,7 +204,7 @@ def _side(word: str) -> Handler:
         n = literal_integer(
             node.args.get("expression"), translate, least=0, most=1_000_000, what=f"the length of {word}"
         )
-        return combine(f"{word}(:a, :n)", type=ColumnType.TEXT, a=a, n=constant(n))
+        return combine(f"{word}(:a, :n)", kind=ColumnType.TEXT, a=a, n=constant(n))
 
     return handler
 
@@ -221,7 +221,7 @@ def concatenation(node: exp.Expr, translate: Translate) -> Scalar:
     for i, operand in enumerate(operands):
         names[f"a{i}"] = cast(require(translate(operand), TEXT, what="||", at=node), ColumnType.TEXT)
     text = " || ".join(f":{n}" for n in names)
-    return build(lambda trees: fragment(text, **trees), names, type=ColumnType.TEXT)
+    return build(lambda trees: fragment(text, **trees), names, kind=ColumnType.TEXT)
 
 
 def _like(word: str) -> Handler:
@@ -238,7 +238,7 @@ def _matched(word: str, node: exp.Expr, escape: str, translate: Translate) -> Sc
     if escape and pattern.replace(escape * 2, "").endswith(escape):  # the engine fails on that, if a row reaches it
         refuse("the pattern ends with its escape", rule="literal_needed", cure="end it with a character", at=node)
     make_escape = f" ESCAPE '{escape}'" if escape in ("!", "#", "^", "~", "|", "@", "\\") else ""
-    return combine(f":a {word} :p{make_escape}", type=ColumnType.BOOLEAN, a=a, p=constant(pattern))
+    return combine(f":a {word} :p{make_escape}", kind=ColumnType.BOOLEAN, a=a, p=constant(pattern))
 
 
 def escaped(node: exp.Expr, translate: Translate) -> Scalar:
@@ -257,7 +257,7 @@ def starts_with(node: exp.Expr, translate: Translate) -> Scalar:
     only(node, {"this", "expression"})
     a = cast(require(translate(child(node)), TEXT, what="STARTSWITH", at=node), ColumnType.TEXT)
     b = cast(require(translate(child(node, "expression")), TEXT, what="STARTSWITH", at=node), ColumnType.TEXT)
-    return combine("STARTS_WITH(:a, :b)", type=ColumnType.BOOLEAN, a=a, b=b)
+    return combine("STARTS_WITH(:a, :b)", kind=ColumnType.BOOLEAN, a=a, b=b)
 
 
 _FIELDS = {
@@ -291,7 +291,7 @@ def _date_field(word: str, moment: exp.Expr, translate: Translate, *, at: exp.Ex
         )
     a = cast(_moment(translate(moment), at=at), ColumnType.TIMESTAMP)
     # NULL for infinite dates
-    return combine(f"TRY({name}(:a))", type=ColumnType.INTEGER, span=_FIELDS[name], nullable=True, a=a)
+    return combine(f"TRY({name}(:a))", kind=ColumnType.INTEGER, span=_FIELDS[name], nullable=True, a=a)
 
 
 def _field(word: str) -> Handler:
@@ -323,7 +323,7 @@ def date_trunc(node: exp.Expr, translate: Translate) -> Scalar:
         )
     to = "DATE" if a.type is ColumnType.DATE else "TIMESTAMP"
     return combine(
-        f"TRY_CAST(TRY(DATE_TRUNC(:u, :a)) AS {to})", type=a.type, nullable=True, a=a, u=constant(unit.lower())
+        f"TRY_CAST(TRY(DATE_TRUNC(:u, :a)) AS {to})", kind=a.type, nullable=True, a=a, u=constant(unit.lower())
     )
 
 

@@ -1,7 +1,7 @@
-"""From the aggregates of one SELECT to what is measured: parts, their shares of epsilon, and how each is put together again.
+"""From the aggregates of one SELECT to what is measured: parts, shares of epsilon, and the way back. Pure.
 
 Aggregates that share a part (AVG(x) and COUNT(x) share the count of x) pay into one pool, and the pool is shared
-equally by the parts that are really measured; equal aggregates are measured once. Pure.
+equally by the parts that are really measured; equal aggregates are measured once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which linked table a name in FROM means: `IDENTIFIER('owner.name')`, `owner.name`, or `name` where it is clear. Pure."""
+"""Which linked table a name in FROM means: IDENTIFIER('owner.name'), owner.name, or name where it is clear. Pure."""
 
 from __future__ import annotations
 

@@ -103,10 +103,10 @@ def _arithmetic(sign: str, span: Callable[[Span, Span], Span]) -> Handler:
         if left.type is right.type is ColumnType.INTEGER:  # exact, and NULL past 64 bits
             text = f"TRY(CAST(:a AS BIGINT) {sign} CAST(:b AS BIGINT))"
             return combine(
-                text, type=ColumnType.INTEGER, span=span(left.span, right.span), nullable=True, a=left, b=right
+                text, kind=ColumnType.INTEGER, span=span(left.span, right.span), nullable=True, a=left, b=right
             )
         a, b = cast(left, ColumnType.DOUBLE), cast(right, ColumnType.DOUBLE)
-        return combine(f":a {sign} :b", type=ColumnType.DOUBLE, span=span(left.span, right.span), a=a, b=b)
+        return combine(f":a {sign} :b", kind=ColumnType.DOUBLE, span=span(left.span, right.span), a=a, b=b)
 
     return handler
 
@@ -116,7 +116,7 @@ def divide(node: exp.Expr, translate: Translate) -> Scalar:
     left, right = _numbers(node, translate, "division")
     a, b = cast(left, ColumnType.DOUBLE), cast(right, ColumnType.DOUBLE)
     return combine(
-        ":a / NULLIF(:b, 0e0)", type=ColumnType.DOUBLE, span=spans.over(left.span, right.span), nullable=True, a=a, b=b
+        ":a / NULLIF(:b, 0e0)", kind=ColumnType.DOUBLE, span=spans.over(left.span, right.span), nullable=True, a=a, b=b
     )
 
 
@@ -129,9 +129,9 @@ def modulo(node: exp.Expr, translate: Translate) -> Scalar:
         if isinstance(right.literal, int) and right.literal:
             width = Fraction(abs(right.literal) - 1)
             span = Span(lo=Fraction(0) if (left.span.lo or -1) >= 0 else -width, hi=width)
-        return combine(text, type=ColumnType.INTEGER, nullable=True, span=span, a=left, b=right)
+        return combine(text, kind=ColumnType.INTEGER, nullable=True, span=span, a=left, b=right)
     a, b = cast(left, ColumnType.DOUBLE), cast(right, ColumnType.DOUBLE)
-    return combine("TRY(:a % NULLIF(:b, 0e0))", type=ColumnType.DOUBLE, nullable=True, a=a, b=b)
+    return combine("TRY(:a % NULLIF(:b, 0e0))", kind=ColumnType.DOUBLE, nullable=True, a=a, b=b)
 
 
 def negate(node: exp.Expr, translate: Translate) -> Scalar:
@@ -140,9 +140,9 @@ def negate(node: exp.Expr, translate: Translate) -> Scalar:
     span = spans.negative(operand.span)
     if operand.type is ColumnType.INTEGER:
         text, nullable = ("-:a", False) if operand.literal is not None else ("TRY(-CAST(:a AS BIGINT))", True)
-        result = combine(text, type=ColumnType.INTEGER, span=span, nullable=nullable, a=operand)
+        result = combine(text, kind=ColumnType.INTEGER, span=span, nullable=nullable, a=operand)
     else:
-        result = combine("-:a", type=ColumnType.DOUBLE, span=span, a=cast(operand, ColumnType.DOUBLE))
+        result = combine("-:a", kind=ColumnType.DOUBLE, span=span, a=cast(operand, ColumnType.DOUBLE))
     if isinstance(operand.literal, int | Fraction) and not isinstance(operand.literal, bool):
         return replace(result, literal=-operand.literal, values=(result.sql,))
     return result
@@ -151,7 +151,7 @@ def negate(node: exp.Expr, translate: Translate) -> Scalar:
 def _comparison(sign: str) -> Handler:
     def handler(node: exp.Expr, translate: Translate) -> Scalar:
         _, (a, b) = unified([translate(child(node)), translate(child(node, "expression"))], at=node)
-        return combine(f":a {sign} :b", type=ColumnType.BOOLEAN, a=a, b=b)
+        return combine(f":a {sign} :b", kind=ColumnType.BOOLEAN, a=a, b=b)
 
     return handler
 
@@ -160,7 +160,7 @@ def _logic(word: str) -> Handler:
     def handler(node: exp.Expr, translate: Translate) -> Scalar:
         a = require(translate(child(node)), BOOLEAN, what=word, at=node)
         b = require(translate(child(node, "expression")), BOOLEAN, what=word, at=node)
-        return combine(f":a {word} :b", type=ColumnType.BOOLEAN, a=a, b=b)
+        return combine(f":a {word} :b", kind=ColumnType.BOOLEAN, a=a, b=b)
 
     return handler
 
@@ -168,7 +168,7 @@ def _logic(word: str) -> Handler:
 def negation(node: exp.Expr, translate: Translate) -> Scalar:
     """Return NOT x."""
     a = require(translate(child(node)), BOOLEAN, what="NOT", at=node)
-    return combine("NOT :a", type=ColumnType.BOOLEAN, a=a)
+    return combine("NOT :a", kind=ColumnType.BOOLEAN, a=a)
 
 
 def is_test(node: exp.Expr, translate: Translate) -> Scalar:
@@ -176,10 +176,10 @@ def is_test(node: exp.Expr, translate: Translate) -> Scalar:
     right = child(node, "expression")
     operand = translate(child(node))
     if isinstance(right, exp.Null):
-        return combine(":a IS NULL", type=ColumnType.BOOLEAN, nullable=False, a=operand)
+        return combine(":a IS NULL", kind=ColumnType.BOOLEAN, nullable=False, a=operand)
     if isinstance(right, exp.Boolean):
         a = require(operand, BOOLEAN, what="IS TRUE", at=node)
-        return combine(f":a IS {'TRUE' if right.this else 'FALSE'}", type=ColumnType.BOOLEAN, nullable=False, a=a)
+        return combine(f":a IS {'TRUE' if right.this else 'FALSE'}", kind=ColumnType.BOOLEAN, nullable=False, a=a)
     refuse("IS needs NULL, TRUE or FALSE", rule="unsupported_clause", cure="compare with =", at=node)
 
 
@@ -188,7 +188,7 @@ def between(node: exp.Expr, translate: Translate) -> Scalar:
     only(node, {"this", "low", "high"})
     operands = [translate(child(node)), translate(child(node, "low")), translate(child(node, "high"))]
     _, (a, lo, hi) = unified(operands, at=node)
-    return combine(":a BETWEEN :lo AND :hi", type=ColumnType.BOOLEAN, a=a, lo=lo, hi=hi)
+    return combine(":a BETWEEN :lo AND :hi", kind=ColumnType.BOOLEAN, a=a, lo=lo, hi=hi)
 
 
 def in_list(node: exp.Expr, translate: Translate) -> Scalar:
@@ -210,11 +210,11 @@ def in_list(node: exp.Expr, translate: Translate) -> Scalar:
     def make(trees: dict[str, exp.Expr]) -> exp.Expr:
         return exp.In(this=bracketed(trees["a"]), expressions=[trees[f"v{i}"].copy() for i in range(len(rest))])
 
-    return build(make, parts, type=ColumnType.BOOLEAN)
+    return build(make, parts, kind=ColumnType.BOOLEAN)
 
 
 def _branches(conditions: list[Scalar], results: list[Scalar], default: Scalar | None, *, at: exp.Expr) -> Scalar:
-    """Return the CASE of conditions and results, with its type, range and, where all results are literals, its values."""
+    """Return the CASE of conditions and results: with type, range and, if all results are literals, its values."""
     everything = [*results, *([default] if default else [])]
     to, typed = unified(everything, at=at)
     parts: dict[str, Scalar] = {}
@@ -234,7 +234,7 @@ def _branches(conditions: list[Scalar], results: list[Scalar], default: Scalar |
 
     nullable = default is None or any(t.nullable for t in typed)
     span = spans.either([t.span for t in typed if t.type is not None]) if any(t.type for t in typed) else Span()
-    result = build(make, parts, type=to, span=span, nullable=nullable)
+    result = build(make, parts, kind=to, span=span, nullable=nullable)
     if result.constant or any(e.values is None or len(e.values) != 1 for e in everything):
         return result
     literals = {tree.sql(): tree for e in everything for tree in e.values or ()}
@@ -252,7 +252,7 @@ def case(node: exp.Expr, translate: Translate) -> Scalar:
         condition = translate(child(branch))
         if subject is not None:
             _, (a, b) = unified([subject, condition], at=node)
-            condition = combine(":a = :b", type=ColumnType.BOOLEAN, a=a, b=b)
+            condition = combine(":a = :b", kind=ColumnType.BOOLEAN, a=a, b=b)
         conditions.append(condition)
         results.append(translate(child(branch, "true")))
     default = translate(child(node, "default")) if node.args.get("default") else None
@@ -288,7 +288,7 @@ def cast_to(node: exp.Expr, translate: Translate) -> Scalar:
             return cast(operand, ColumnType.INTEGER)
         rounded = cast(operand, ColumnType.DOUBLE)
         digits = Scalar(sql=integer(min(scale, 15)), type=ColumnType.INTEGER, nullable=False, constant=True)
-        return combine("ROUND(:a, :n)", type=ColumnType.DOUBLE, span=operand.span, a=rounded, n=digits)
+        return combine("ROUND(:a, :n)", kind=ColumnType.DOUBLE, span=operand.span, a=rounded, n=digits)
     if name not in _TYPES or (sizes and _TYPES[name] is not ColumnType.TEXT):
         refuse(
             "a cast to this type is not supported",
@@ -302,7 +302,7 @@ def cast_to(node: exp.Expr, translate: Translate) -> Scalar:
     length = Scalar(sql=sizes[0].copy(), type=ColumnType.INTEGER, nullable=False, constant=True)
     if not (isinstance(sizes[0], exp.Literal) and str(sizes[0].this).isdigit() and int(sizes[0].this) < 2**31):
         refuse("a length must be a number", rule="bad_literal", cure="write VARCHAR without a length", at=node)
-    return combine("LEFT(:a, :n)", type=ColumnType.TEXT, a=result, n=length)
+    return combine("LEFT(:a, :n)", kind=ColumnType.TEXT, a=result, n=length)
 
 
 OPERATORS: Mapping[type[exp.Expr], Handler] = {

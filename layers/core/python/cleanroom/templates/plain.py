@@ -1,4 +1,4 @@
-"""The plan of a query with DP off: exact columns, and the values of addnoise with sensitivity taken as 1 (B-38, B-46). Pure.
+"""The plan with DP off: exact columns, and values of addnoise with sensitivity taken as 1 (B-38, B-46). Pure.
 
 The outermost SELECT is cut in two. What holds no addnoise is computed exactly and passes as it is; what holds one
 becomes a release expression over the noised value. Everything below the outermost SELECT is exact.
@@ -153,7 +153,8 @@ def _steps(value: Scalar) -> exp.Expr:
     """Return the value in steps, cut toward zero, within +-2^62; NULL for NaN."""
     scaled = fragment(":x * :s", x=cast(value, ColumnType.DOUBLE).sql, s=double(1 / UNIT))
     return fragment(
-        "CAST(CASE WHEN ISNAN(:z) THEN NULL WHEN :z >= :hi THEN :top WHEN :z <= :lo THEN :bottom ELSE TRUNC(:z) END AS BIGINT)",
+        "CAST(CASE WHEN ISNAN(:z) THEN NULL WHEN :z >= :hi THEN :top WHEN :z <= :lo THEN :bottom "
+        "ELSE TRUNC(:z) END AS BIGINT)",
         z=scaled,
         hi=double(Fraction(_LIMIT)),
         lo=double(Fraction(-_LIMIT)),

@@ -36,6 +36,9 @@ class Span:
     hi: Fraction | None = None
 
 
+OPEN = Span()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drawn:
     """An expression over one public relation: its possible values are public, and can be listed by a query.
@@ -76,7 +79,7 @@ class Scalar:
     type: ColumnType | None
     nullable: bool = True
     size: int = 1
-    span: Span = Span()
+    span: Span = OPEN
     values: tuple[exp.Expr, ...] | None = None
     drawn: Drawn | None = None
     constant: bool = False
@@ -89,7 +92,7 @@ class Scalar:
 def combine(
     text: str,
     *,
-    type: ColumnType | None,  # noqa: A002
+    kind: ColumnType | None,
     span: Span = Span(),
     nullable: bool | None = None,
     **parts: Scalar,
@@ -98,20 +101,20 @@ def combine(
 
     Args:
         text: a fragment of ours that gives NULL instead of failing.
-        type: of the result.
+        kind: type of the result.
         span: of the result.
         nullable: None: as soon as one part is.
         parts: operands by their placeholder's name.
     """
     copies = max((text.count(f":{name}") for name in parts), default=1)
-    return build(lambda trees: fragment(text, **trees), parts, type=type, span=span, nullable=nullable, copies=copies)
+    return build(lambda trees: fragment(text, **trees), parts, kind=kind, span=span, nullable=nullable, copies=copies)
 
 
 def build(
     make: Callable[[dict[str, exp.Expr]], exp.Expr],
     parts: dict[str, Scalar],
     *,
-    type: ColumnType | None,  # noqa: A002
+    kind: ColumnType | None,
     span: Span = Span(),
     nullable: bool | None = None,
     copies: int = 1,
@@ -132,11 +135,11 @@ def build(
         drawn = replace(first, expression=make(trees))
     can_be_null = any(p.nullable for p in parts.values()) if nullable is None else nullable
     values: tuple[exp.Expr, ...] | None = None
-    if type is ColumnType.BOOLEAN:
+    if kind is ColumnType.BOOLEAN:
         values = (exp.false(), exp.true(), *([exp.null()] if can_be_null else []))
     return Scalar(
         sql=make({name: p.sql for name, p in parts.items()}),
-        type=type,
+        type=kind,
         nullable=can_be_null,
         size=size,
         span=span,
@@ -159,7 +162,7 @@ def cast(scalar: Scalar, to: ColumnType) -> Scalar:
     lossless = scalar.type is to or (to is ColumnType.DOUBLE and scalar.type in NUMERIC)
     text = f"CAST(:a AS {_NATIVE[to]})" if lossless else f"TRY_CAST(:a AS {_NATIVE[to]})"
     span = scalar.span if scalar.type in NUMERIC and to in NUMERIC else Span()
-    result = combine(text, type=to, span=span, nullable=scalar.nullable or not lossless, a=scalar)
+    result = combine(text, kind=to, span=span, nullable=scalar.nullable or not lossless, a=scalar)
     return replace(result, literal=scalar.literal)
 
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from fractions import Fraction
 
-from cleanroom.templates.scalars import Span
-
-OPEN = Span()
+from cleanroom.templates.scalars import OPEN, Span
 
 
 def _each(a: Fraction | None, b: Fraction | None, do: Callable[[Fraction, Fraction], Fraction]) -> Fraction | None:
