@@ -190,6 +190,28 @@ def test_a_budget_can_be_spent_to_the_last_unit_and_no_further(ledger):
     ledger.charge(charge("run-4", price=price(0)))
 
 
+def test_delta_can_be_spent_to_the_last_step_and_no_further(ledger):
+    """A window has a delta of 1e-3, however little epsilon a run costs; before, delta was counted and never limited."""
+    ledger.charge(charge("run-0", price=price(1, 10**9 - 1)))
+    with pytest.raises(BudgetExhaustedError) as refusal:
+        ledger.charge(charge("run-1", price=price(1, 2)))
+    assert (refusal.value.price_delta_steps, refusal.value.spent_delta_steps) == (2, 10**9 - 1)
+    assert ledger.run("run-1") is None
+    ledger.charge(charge("run-2", price=price(1, 1)))
+    with pytest.raises(BudgetExhaustedError):
+        ledger.charge(charge("run-3", price=price(0, 1)))
+    ledger.charge(charge("run-4", price=price(1, 0)))
+    assert ledger.spending(KEY, window=0).window == price(3, 10**9)
+    ledger.open_window(scheduled_for=MIDNIGHT, at=MIDNIGHT)
+    ledger.charge(charge("run-5", price=price(1, 10**9), window=1))
+
+
+def test_a_delta_above_the_whole_limit_is_refused_on_an_empty_budget(ledger):
+    with pytest.raises(BudgetExhaustedError):
+        ledger.charge(charge(price=price(1, 10**9 + 1)))
+    assert_nothing_happened(ledger)
+
+
 @pytest.mark.parametrize("limit", [0, 99_999])
 def test_a_price_above_the_whole_limit_is_refused_on_an_empty_budget(ledger, limit):
     """B-13: a budget of 0 allows nothing that costs something."""

@@ -158,17 +158,36 @@ class BudgetExhaustedError(CleanRoomError):
     kind = Kind.BUDGET
 
     def __init__(
-        self, *, price_micro_epsilon: int, spent_micro_epsilon: int, limit_micro_epsilon: int, window_ends: str
+        self,
+        *,
+        price_micro_epsilon: int,
+        spent_micro_epsilon: int,
+        limit_micro_epsilon: int,
+        window_ends: str,
+        price_delta_steps: int = 0,
+        spent_delta_steps: int = 0,
     ) -> None:
         self.price_micro_epsilon = price_micro_epsilon
         self.spent_micro_epsilon = spent_micro_epsilon
         self.limit_micro_epsilon = limit_micro_epsilon
-        super().__init__(
+        self.price_delta_steps = price_delta_steps
+        self.spent_delta_steps = spent_delta_steps
+        text = (
             f"the run costs epsilon {price_micro_epsilon / 1e6:g}, and {spent_micro_epsilon / 1e6:g} of "
-            f"{limit_micro_epsilon / 1e6:g} is spent until {window_ends}",
+            f"{limit_micro_epsilon / 1e6:g} is spent until {window_ends}"
+        )
+        if spent_micro_epsilon + price_micro_epsilon <= limit_micro_epsilon:  # then it is delta that does not fit
+            text = (
+                f"the run costs delta {price_delta_steps / 1e12:g}, and {spent_delta_steps / 1e12:g} of the 0.001 "
+                f"that a window allows is spent until {window_ends}"
+            )
+        super().__init__(
+            text,
             price_epsilon=price_micro_epsilon / 1e6,
             spent_epsilon=spent_micro_epsilon / 1e6,
             limit_epsilon=limit_micro_epsilon / 1e6,
+            price_delta=price_delta_steps / 1e12,
+            spent_delta=spent_delta_steps / 1e12,
             window_ends=window_ends,
         )
 

@@ -29,6 +29,7 @@ from cleanroom.adapters.dynamodb_keys import (
     task_key,
     window_key,
 )
+from cleanroom.privacy.accounting import WINDOW_DELTA_STEPS
 from cleanroom.rooms.ledger import TaskState, TaskStatus
 from cleanroom.rooms.ledger_chain import next_line, utc_text
 from cleanroom.rooms.ledger_rules import charge_body, metered, run_of, unmetered
@@ -143,8 +144,9 @@ def _window(table: Table, charge: Charge, key: Key, *, limit: int) -> TransactWr
         condition = COUNTABLE
         values["number"] = "N"
     else:
-        condition = FITS if at_most >= 0 else NEVER_FITS
-        values["at_most"] = at_most
+        delta_at_most = WINDOW_DELTA_STEPS - charge.price.delta_steps
+        condition = FITS if at_most >= 0 and delta_at_most >= 0 else NEVER_FITS
+        values |= {"at_most": at_most, "delta_at_most": delta_at_most}
     return table.update(key, update=SPEND_IN_WINDOW, condition=condition, values=placeholders(**values))
 
 

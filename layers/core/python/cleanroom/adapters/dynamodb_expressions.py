@@ -16,9 +16,9 @@ IS_KIND = "#kind = :kind"
 
 # --- ledger: charge ---
 
-FITS = "attribute_not_exists(#pk) OR (#kind = :kind AND #micro_epsilon <= :at_most)"
+FITS = "attribute_not_exists(#pk) OR (#kind = :kind AND #micro_epsilon <= :at_most AND #delta_steps <= :delta_at_most)"
 # Where the price alone is over the limit: no item, or whatever is in it, can make it fit.
-NEVER_FITS = "#kind = :kind AND #micro_epsilon <= :at_most"
+NEVER_FITS = "#kind = :kind AND #micro_epsilon <= :at_most AND #delta_steps <= :delta_at_most"
 COUNTABLE = (
     "attribute_not_exists(#pk) OR (#kind = :kind AND attribute_type(#micro_epsilon, :number)"
     " AND attribute_type(#delta_steps, :number))"

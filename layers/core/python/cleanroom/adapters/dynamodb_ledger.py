@@ -281,6 +281,8 @@ class DynamoDbLedger:
                         price_micro_epsilon=charge.price.micro_epsilon,
                         spent_micro_epsilon=spent.window.micro_epsilon,
                         limit_micro_epsilon=charge.limit_micro_epsilon[number],
+                        price_delta_steps=charge.price.delta_steps,
+                        spent_delta_steps=spent.window.delta_steps,
                         window_ends="the next renewal",
                     )
         return None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cleanroom.errors import BudgetExhaustedError, ConflictError, RunNotFoundError, StaleChargeError
-from cleanroom.privacy.accounting import ZERO_PRICE, Price
+from cleanroom.privacy.accounting import WINDOW_DELTA_STEPS, ZERO_PRICE, Price
 from cleanroom.rooms.ledger import (
     BudgetKey,
     Charge,
@@ -198,12 +198,15 @@ class MemoryLedger:
         if charge.unmetered:
             return
         for key, limit in zip(charge.budgets, charge.limit_micro_epsilon, strict=True):
-            spent = self._window_spent.get((key, charge.window), ZERO_PRICE).micro_epsilon
-            if not spent + charge.price.micro_epsilon <= limit:
+            spent = self._window_spent.get((key, charge.window), ZERO_PRICE)
+            after = spent + charge.price
+            if not (after.micro_epsilon <= limit and after.delta_steps <= WINDOW_DELTA_STEPS):
                 raise BudgetExhaustedError(
                     price_micro_epsilon=charge.price.micro_epsilon,
-                    spent_micro_epsilon=spent,
+                    spent_micro_epsilon=spent.micro_epsilon,
                     limit_micro_epsilon=limit,
+                    price_delta_steps=charge.price.delta_steps,
+                    spent_delta_steps=spent.delta_steps,
                     window_ends="the next renewal",
                 )
 

@@ -13,6 +13,10 @@ MICRO = 1_000_000
 DELTA_STEPS = 10**12
 """Steps of delta in a delta of one."""
 
+WINDOW_DELTA_STEPS = DELTA_STEPS // 1000
+"""Delta that one budget may spend in one window, whatever its settings: 1e-3. Epsilon alone bounds nothing: many
+releases of hardly any epsilon and a delta of 1e-3 each would add up to no noise at all."""
+
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,50}(\.[0-9]{0,50})?|\.[0-9]{1,50})([eE][+-]?[0-9]{1,3})?", re.ASCII)
 
 

@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from sqlglot import exp
 
-from cleanroom.privacy.accounting import price_of
+from cleanroom.privacy.accounting import DELTA_STEPS, WINDOW_DELTA_STEPS, price_of
 from cleanroom.privacy.calibration import gaussian_noise, gaussian_rho, laplace_noise
 from cleanroom.privacy.noise import Noise
 from cleanroom.privacy.partition_selection import threshold
@@ -19,6 +19,7 @@ from cleanroom.templates.domains import key_name
 from cleanroom.templates.draft import Draft
 from cleanroom.templates.measurements import DraftColumn, PartKind
 from cleanroom.templates.plan import MeasuredColumn, Measurement, PartitionSelection
+from cleanroom.templates.refusals import refuse
 from cleanroom.templates.trees import to_sql
 
 
@@ -30,10 +31,19 @@ def measurements_of(
     Args:
         drafts: all of the run: the Gaussian share of each depends on the others.
         selection_delta: spent by each selection of private groups.
+
+    Raises:
+        TemplateRefusedError: rule `too_much_delta`.
     """
     gaussian = [c for d in drafts for c in d.columns if c.gaussian]
     epsilon = sum((c.epsilon for c in gaussian), Fraction(0))
     delta = sum((c.delta for c in gaussian), Fraction(0))
+    if delta > Fraction(WINDOW_DELTA_STEPS, DELTA_STEPS):
+        refuse(
+            f"the run's Gaussian columns cost a delta of {float(delta):g}, and a budget window has 0.001",
+            rule="too_much_delta",
+            cure="ask for fewer Gaussian columns, or for less delta each",
+        )
     rho_per_epsilon = gaussian_rho(epsilon=epsilon, delta=delta) / epsilon if gaussian else Fraction(0)
     trees: list[exp.Expr] = [exact_query(d) for d in drafts]
     measurements = tuple(

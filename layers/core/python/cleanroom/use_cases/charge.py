@@ -61,5 +61,7 @@ def charge_run(
             price_micro_epsilon=refusal.price_micro_epsilon,
             spent_micro_epsilon=refusal.spent_micro_epsilon,
             limit_micro_epsilon=refusal.limit_micro_epsilon,
+            price_delta_steps=refusal.price_delta_steps,
+            spent_delta_steps=refusal.spent_delta_steps,
             window_ends=renewal.next_renewal(clock.now()).strftime("%Y-%m-%d %H:%M UTC"),
         ) from refusal
