@@ -124,7 +124,10 @@ def dropped(room: Room, content: str) -> dict[str, Any]:
     eventually(lambda: [key for key in room.results() - before if key.endswith(last)])
     new = room.results() - before
     assert {key.rsplit("/", 2)[0] for key in new} <= {"releases/agency", "drawn/agency"}, new
-    return {key.rpartition("/")[2]: s3.get_object(Bucket=results, Key=key)["Body"].read().decode(errors="replace") for key in new}
+    return {
+        key.rpartition("/")[2]: s3.get_object(Bucket=results, Key=key)["Body"].read().decode(errors="replace")
+        for key in new
+    }
 
 
 def test_a_good_request_in_the_inbox_comes_out_in_the_results_bucket(room: Room) -> None:
