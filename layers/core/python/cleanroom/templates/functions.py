@@ -209,8 +209,13 @@ def _side(word: str) -> Handler:
     return handler
 
 
+LONGEST_TEXT = 4_096
+"""Characters that a joined text keeps. Without a limit, a column joined to itself in a chain of CTEs doubles each time,
+and a run would run out of memory where one entity has a text in it, and not without it."""
+
+
 def concatenation(node: exp.Expr, translate: Translate) -> Scalar:
-    """Return a || b; NULL as soon as one is."""
+    """Return a || b, its first 4,096 characters; NULL as soon as one is."""
     if isinstance(node, exp.DPipe):
         only(node, {"this", "expression", "safe"})
         operands = [child(node), child(node, "expression")]
@@ -220,7 +225,7 @@ def concatenation(node: exp.Expr, translate: Translate) -> Scalar:
     names = {}
     for i, operand in enumerate(operands):
         names[f"a{i}"] = cast(require(translate(operand), TEXT, what="||", at=node), ColumnType.TEXT)
-    text = " || ".join(f":{n}" for n in names)
+    text = f"LEFT({' || '.join(f':{n}' for n in names)}, {LONGEST_TEXT})"
     return build(lambda trees: fragment(text, **trees), names, kind=ColumnType.TEXT)
 
 
@@ -335,6 +340,7 @@ def to_date(node: exp.Expr, translate: Translate) -> Scalar:
 
 _NUMBER = "on doubles; out of range gives infinity or NULL"
 _STRING = "defined for every text"
+_JOINED = "defined for every text, and cut after 4,096 characters"
 _PART = "a field of a date; NULL for infinite dates"
 
 FUNCTIONS: Mapping[type[exp.Expr], Allowed] = {
@@ -362,8 +368,8 @@ FUNCTIONS: Mapping[type[exp.Expr], Allowed] = {
     exp.Substring: Allowed(handler=substring, reason="positions are literals within limits"),
     exp.Left: Allowed(handler=_side("LEFT"), reason="the length is a literal within limits"),
     exp.Right: Allowed(handler=_side("RIGHT"), reason="the length is a literal within limits"),
-    exp.Concat: Allowed(handler=concatenation, reason=_STRING),
-    exp.DPipe: Allowed(handler=concatenation, reason=_STRING),
+    exp.Concat: Allowed(handler=concatenation, reason=_JOINED),
+    exp.DPipe: Allowed(handler=concatenation, reason=_JOINED),
     exp.Like: Allowed(handler=_like("LIKE"), reason="the pattern is a literal, checked when compiled"),
     exp.ILike: Allowed(handler=_like("ILIKE"), reason="the pattern is a literal, checked when compiled"),
     exp.Escape: Allowed(handler=escaped, reason="pattern and escape are literals, checked when compiled"),

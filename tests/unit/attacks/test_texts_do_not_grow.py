@@ -1,0 +1,32 @@
+"""Attack: a text that doubles in each of many CTEs, so that the run fails where one entity has a row, and not without."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.templates.compiling import CUSTOMERS, Engine, compiled
+
+from cleanroom.templates.functions import LONGEST_TEXT
+
+LEVELS = 24  # 2^24 times 16 characters: 256 MiB for each row
+
+
+def doubled(join: str) -> str:
+    ctes = ["s0 AS (SELECT c.hashed_email, CASE WHEN c.city = 'X' THEN 'sixteen letters!' END AS x FROM customers c)"]
+    ctes += [f"s{i + 1} AS (SELECT hashed_email, {join} AS x FROM s{i})" for i in range(LEVELS)]
+    return (
+        f"WITH {', '.join(ctes)} SELECT COUNT(CASE WHEN LENGTH(x) > {LONGEST_TEXT} THEN 1 END) AS longer, "
+        f"COUNT(CASE WHEN LENGTH(x) = {LONGEST_TEXT} THEN 1 END) AS cut FROM s{LEVELS}"
+    )
+
+
+@pytest.mark.parametrize("join", ["x || x", "CONCAT(x, x)", "x || 'a' || x"])
+def test_a_text_that_doubles_at_each_level_stays_short(join):
+    """Before: an error that the victim's row brought about, for a price of one micro-epsilon with addnoise."""
+    row = ("victim", None, "X", *[None] * (len(CUSTOMERS.columns) - 3))
+    plan = compiled(doubled(join))
+    for rows, expected in ([row], 1), ([], 0):
+        engine = Engine(customers=rows)
+        engine.connection.execute("SET memory_limit = '200MB'; SET max_temp_directory_size = '0MB'")
+        engine.load(plan)
+        (answer,) = engine.exact(plan.measurements[0])
+        assert list(answer.values()) == [0, expected]
