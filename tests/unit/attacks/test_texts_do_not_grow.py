@@ -1,4 +1,4 @@
-"""Attack: a text that doubles in each of many CTEs, so that the run fails where one entity has a row, and not without."""
+"""Attack: a text that doubles in each of many CTEs: the run fails where one entity has a row, and not without it."""
 
 from __future__ import annotations
 
