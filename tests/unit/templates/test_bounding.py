@@ -65,7 +65,7 @@ def on_grid(x: Any, *, lo: int, hi: int, centred: bool) -> int | None:
         if abs(x) < 1e300
         else Fraction(10**40 if x > 0 else -(10**40))
     )
-    return max(lowest - middle, min(highest - middle, math.trunc(steps)))
+    return max(lowest - middle, min(highest - middle, round(steps)))
 
 
 def reference(

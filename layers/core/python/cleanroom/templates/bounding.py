@@ -119,7 +119,8 @@ def _pairs(draft: Draft) -> exp.Select:
         if c.part.kind is PartKind.SUM and argument is not None and c.grid is not None:
             inner = inner.select(named(scaled(argument, c.grid), value), copy=False)
             steps = clamped(column(value, "r"), c.grid)
-            total = fragment("CAST(COALESCE(SUM(:v), 0) AS BIGINT)", v=steps)
+            # Each step count is below 2^22, so a sum in 64 bits would need 2^41 rows of one entity to overflow.
+            total = fragment("CAST(COALESCE(SUM_NO_OVERFLOW(:v), 0) AS BIGINT)", v=steps)
             outer.append(named(total, f"s{number}"))
         elif c.part.kind is PartKind.VALUES and argument is not None and family not in counted:
             inner = inner.select(named(_counted(argument), value), copy=False)
