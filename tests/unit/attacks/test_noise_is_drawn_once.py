@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from tests.house import BY_CARRIER, FLIGHTS, furnished
 
 from cleanroom.errors import RunFailedError
 from cleanroom.use_cases.drawn_payload import DrawnPayload
+from tests.house import BY_CARRIER, FLIGHTS, furnished
 
 REQUEST = {**BY_CARRIER, "run_id": "again-and-again"}
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.templates.compiling import CUSTOMERS, Engine, compiled
 
 from cleanroom.templates.functions import LONGEST_TEXT
+from tests.unit.templates.compiling import CUSTOMERS, Engine, compiled
 
 LEVELS = 24  # 2^24 times 16 characters: 256 MiB for each row
 

@@ -92,6 +92,16 @@ class DiscreteGaussian:
 
 Noise = DiscreteLaplace | DiscreteGaussian
 
+LARGEST_SCALE = 1 << 54
+"""In grid units: samplers draw below this scale, or half of it as sigma; above, a draw would often leave 64 bits."""
+
+
+def can_be_drawn(noise: Noise) -> bool:
+    """Return whether the samplers take the noise; more would tell nothing any more, at any price."""
+    if isinstance(noise, DiscreteLaplace):
+        return noise.scale < LARGEST_SCALE
+    return noise.sigma_squared < LARGEST_SCALE**2 // 4
+
 
 def noise_from_json(fields: Mapping[str, object]) -> Noise:
     """Read what `as_json` wrote, exactly.

@@ -23,14 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cleanroom.privacy.directed import DIGITS, exp_bounds, floor_exp
+from cleanroom.privacy.noise import LARGEST_SCALE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cleanroom.privacy.entropy import Entropy
-
-LARGEST_SCALE = 1 << 54
-"""In grid units. Above it a draw would often leave 64 bits."""
 
 _INT64_MAX = (1 << 63) - 1
 _CHUNK = 1 << 15  # candidates at a time: the vectors of a chunk stay in the processor's cache

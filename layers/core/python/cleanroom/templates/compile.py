@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from sqlglot import exp
 
+from cleanroom.privacy.noise import can_be_drawn
 from cleanroom.rooms.settings import NoiseMechanism
 from cleanroom.rooms.tables import LinkedTable
 from cleanroom.templates.charging import measurements_of
@@ -64,6 +65,7 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
     relation = queries.relation(tree)
     _check_released(relation, tree)
     measurements, trees = measurements_of(queries.drafts, selection_delta=settings.delta)
+    _check_noise(measurements)
     owners = tuple(dict.fromkeys(d.protected.owner for d in queries.drafts))
     return Plan(
         differential=True,
@@ -81,6 +83,7 @@ def _plain(queries: Queries, tree: exp.Select, text: str) -> Plan:
     """Return the plan with DP off."""
     plain = queries.plain(tree)
     _check_names(c.name for c in plain.release.columns)
+    _check_noise([plain.measurement])
     return Plan(
         differential=False,
         sql=text,
@@ -111,6 +114,18 @@ def _check_released(relation: Relation, tree: exp.Expr) -> None:
             at=tree,
         )
     _check_names(o.name for o in relation.outputs)
+
+
+def _check_noise(measurements: Iterable[Measurement]) -> None:
+    """Refuse noise that could not be drawn: a tiny epsilon, or bounds that are too wide for it."""
+    for measurement in measurements:
+        for c in measurement.columns:
+            if not can_be_drawn(c.noise):
+                refuse(
+                    f"the noise of {c.meaning} would be too large for any number to be told from it",
+                    rule="too_much_noise",
+                    cure="spend more epsilon, or have narrower bounds declared",
+                )
 
 
 def _check_names(names: Iterable[str]) -> None:

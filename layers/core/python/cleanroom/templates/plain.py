@@ -23,7 +23,7 @@ from cleanroom.templates.refusals import refuse
 from cleanroom.templates.release_query import replicated
 from cleanroom.templates.scalars import NUMERIC, Scalar, cast, require
 from cleanroom.templates.selects import Wanted
-from cleanroom.templates.trees import bracketed, column, double, fragment, integer, named, table, to_sql
+from cleanroom.templates.trees import bracketed, column, double, fragment, integer, is_written_out, named, table, to_sql
 
 UNIT = Fraction(1, 2**20)
 """What one step of a noised value is worth."""
@@ -100,7 +100,7 @@ def plain_plan(
     """
     cut = _Cut(exact)
     outputs = [translate(e, cut) for e in wanted.expressions]
-    order = [(o, translate(o.this, cut)) for o in wanted.order]
+    order = [(o, s) for o in wanted.order if not is_written_out((s := translate(o.this, cut)).sql)]
     filtered = None
     if having is not None and any(is_addnoise(n) for n in having.walk()):
         filtered = require(translate(having, cut), frozenset({ColumnType.BOOLEAN}), what="HAVING", at=having)
@@ -150,10 +150,13 @@ def _limited(query: exp.Select, wanted: Wanted, order: list[exp.Ordered]) -> exp
 
 
 def _steps(value: Scalar) -> exp.Expr:
-    """Return the value in steps, cut toward zero, within +-2^62; NULL for NaN."""
+    """Return the value in steps, cut toward zero, within +-2^62; 0 for NULL and NaN.
+
+    A NULL would fail the run, and so tell without noise that nothing was there to sum.
+    """
     scaled = fragment(":x * :s", x=cast(value, ColumnType.DOUBLE).sql, s=double(1 / UNIT))
     return fragment(
-        "CAST(CASE WHEN ISNAN(:z) THEN NULL WHEN :z >= :hi THEN :top WHEN :z <= :lo THEN :bottom "
+        "CAST(CASE WHEN :z IS NULL OR ISNAN(:z) THEN 0 WHEN :z >= :hi THEN :top WHEN :z <= :lo THEN :bottom "
         "ELSE TRUNC(:z) END AS BIGINT)",
         z=scaled,
         hi=double(Fraction(_LIMIT)),

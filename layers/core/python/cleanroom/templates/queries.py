@@ -26,9 +26,9 @@ from cleanroom.templates.ownership import world_of_table
 from cleanroom.templates.plain import PlainPlan, plain_plan
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import Relation, World, table_relation
-from cleanroom.templates.scalars import Scalar, require
+from cleanroom.templates.scalars import Scalar, native_type, require
 from cleanroom.templates.selects import Rows, Wanted, finished, rows_of, wanted_of
-from cleanroom.templates.trees import bracketed, fragment, integer
+from cleanroom.templates.trees import bracketed, fragment, integer, is_written_out
 
 
 class Queries:
@@ -165,7 +165,7 @@ class Queries:
             return replace(plain_aggregate(node, rows.scope, exact_sums=not noisy), noisy=noisy)
 
         select = rows.select
-        group = [bracketed(k.sql) for _, k in keys]
+        group = [bracketed(_no_position(k)) for _, k in keys]
         if rows.entity is not None and rows.protected is not None:
             select = select.where(fragment(":e IS NOT NULL", e=rows.entity))
             if any(k.entity for _, k in keys):
@@ -207,6 +207,13 @@ class Queries:
             entity=rows.entity if owned else None,
             protected=rows.protected if owned else None,
         )
+
+
+def _no_position(key: Scalar) -> exp.Expr:
+    """Return a group key that the engine cannot take for the number of a column."""
+    if not is_written_out(key.sql):
+        return key.sql
+    return exp.Cast(this=key.sql.copy(), to=exp.DataType.build(native_type(key), dialect="duckdb"))
 
 
 def _ordered(entry: exp.Ordered, by: Scalar) -> exp.Ordered:

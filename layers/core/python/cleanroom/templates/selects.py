@@ -29,7 +29,7 @@ from cleanroom.templates.relations import (
     made_optional,
 )
 from cleanroom.templates.scalars import Scalar, require
-from cleanroom.templates.trees import bracketed, column, integer, named
+from cleanroom.templates.trees import bracketed, column, integer, is_written_out, named
 
 MOST_PARTS = 8_000
 
@@ -403,6 +403,7 @@ def finished(
         hidden.append((ENTITY, entity))
     listed = [named(o.scalar.sql, o.inner) for o in columns] + [named(tree, name) for name, tree in hidden]
     tree = select.select(*listed)
+    order = [o for o in order if not is_written_out(o.this)]
     if order:
         tree = tree.order_by(*(o.copy() for o in order))
     if wanted.limit is not None:

@@ -18,7 +18,10 @@ _OPERATORS = (exp.Connector, exp.Binary, exp.Unary)
 
 @lru_cache(maxsize=512)
 def _template(text: str) -> exp.Expr:
-    return sqlglot.parse_one(text, read="duckdb")
+    tree: exp.Expr = sqlglot.parse_one(text, read="duckdb")
+    # The parser wraps an operator before a placeholder (`-:a`, `NOT :a`) as if the colon could begin an alias.
+    result: exp.Expr = tree.transform(lambda n: n.this if isinstance(n, exp.Alias) and not n.alias else n)
+    return result
 
 
 def bracketed(tree: exp.Expr) -> exp.Expr:
@@ -95,6 +98,13 @@ def conjunction(trees: list[exp.Expr]) -> exp.Expr | None:
     for tree in trees:
         result = bracketed(tree) if result is None else exp.And(this=result, expression=bracketed(tree))
     return result
+
+
+def is_written_out(tree: exp.Expr) -> bool:
+    """Return whether the tree is a bare literal, which ORDER BY and GROUP BY would read as a position, or refuse."""
+    while isinstance(tree, exp.Paren | exp.Neg):
+        tree = tree.this
+    return isinstance(tree, exp.Literal | exp.Null | exp.Boolean)
 
 
 def to_sql(tree: exp.Expr) -> str:
