@@ -1,4 +1,7 @@
-"""`python -m tests.fuzz [--seed N] [--cases N]`: the neighbour fuzzer for longer than the unit tests have time for."""
+"""The neighbour fuzzer for longer than the unit tests have time for.
+
+`PYTHONPATH=layers/core/python python -m tests.fuzz [--seed N] [--cases N]`
+"""
 
 from __future__ import annotations
 

@@ -17,7 +17,19 @@ from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates import spans
 from cleanroom.templates.operators import TEXT, Handler, Translate, child
 from cleanroom.templates.refusals import only, refuse
-from cleanroom.templates.scalars import NUMERIC, OPEN, TEMPORAL, Scalar, Span, build, cast, combine, require, unified
+from cleanroom.templates.scalars import (
+    NUMERIC,
+    OPEN,
+    TEMPORAL,
+    Scalar,
+    Span,
+    build,
+    cast,
+    combine,
+    require,
+    unified,
+    within_years,
+)
 from cleanroom.templates.trees import fragment, integer
 
 
@@ -314,7 +326,7 @@ def extract(node: exp.Expr, translate: Translate) -> Scalar:
 
 
 def date_trunc(node: exp.Expr, translate: Translate) -> Scalar:
-    """Return the moment cut to year, quarter, month, week or day; of the same type as what was cut."""
+    """Return the moment cut to a unit, of the same type as what was cut; NULL outside the years 1 to 9999."""
     only(node, {"this", "unit", "input_type_preserved", "zone"})
     unit = child(node, "unit").name.upper()
     a = _moment(translate(child(node)), at=node)
@@ -328,7 +340,11 @@ def date_trunc(node: exp.Expr, translate: Translate) -> Scalar:
         )
     to = "DATE" if a.type is ColumnType.DATE else "TIMESTAMP"
     return combine(
-        f"TRY_CAST(TRY(DATE_TRUNC(:u, :a)) AS {to})", kind=a.type, nullable=True, a=a, u=constant(unit.lower())
+        f"TRY_CAST(TRY(DATE_TRUNC(:u, {within_years(to)})) AS {to})",
+        kind=a.type,
+        nullable=True,
+        a=a,
+        u=constant(unit.lower()),
     )
 
 

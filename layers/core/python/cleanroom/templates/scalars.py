@@ -150,6 +150,15 @@ def build(
     )
 
 
+def within_years(native: str) -> str:
+    """Return the fragment for `:a`, a DATE or TIMESTAMP, where it lies in the years 1 to 9999, and NULL elsewhere.
+
+    Near the ends of these types some functions fail in spite of TRY: the engine tries them on a column's extremes
+    while it plans, and so an error could tell of one row.
+    """
+    return f"CASE WHEN :a >= CAST('0001-01-01' AS {native}) AND :a < CAST('10000-01-01' AS {native}) THEN :a END"
+
+
 def cast(scalar: Scalar, to: ColumnType) -> Scalar:
     """Return the scalar in the engine's standard type of `to`; a value that does not fit becomes NULL.
 
@@ -161,6 +170,8 @@ def cast(scalar: Scalar, to: ColumnType) -> Scalar:
         return scalar
     lossless = scalar.type is to or (to is ColumnType.DOUBLE and scalar.type in NUMERIC)
     text = f"CAST(:a AS {_NATIVE[to]})" if lossless else f"TRY_CAST(:a AS {_NATIVE[to]})"
+    if to is ColumnType.TEXT and scalar.type in TEMPORAL:
+        text = f"TRY_CAST({within_years(_NATIVE[scalar.type])} AS VARCHAR)"
     span = scalar.span if scalar.type in NUMERIC and to in NUMERIC else Span()
     result = combine(text, kind=to, span=span, nullable=scalar.nullable or not lossless, a=scalar)
     return replace(result, literal=scalar.literal)
