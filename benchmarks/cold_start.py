@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from layers.sizes import CONTENTS
-
 from benchmarks.data import ROOT
 from benchmarks.measure import Spread, Timed, interleaved, paired_ratio
+from layers.sizes import CONTENTS
 
 ARCHITECTURE = "arm64" if platform.machine() == "aarch64" else "x86_64"
 BUILD = ROOT / ".aws-sam" / f"build-{ARCHITECTURE}"

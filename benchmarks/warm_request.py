@@ -7,12 +7,12 @@ import uuid
 from dataclasses import dataclass
 
 import duckdb
-from local.data import write_tables
-from local.demo import POLICIES, Party
-from local.stack import start
 
 from benchmarks.data import WORK
 from benchmarks.measure import Spread, Timed, interleaved, paired_ratio, timed
+from local.data import write_tables
+from local.demo import POLICIES, Party
+from local.stack import start
 
 ROOM = "benchmark"
 TEMPLATE = """SELECT p.carrier, COUNT(*) AS flights, AVG(p.dep_delay) AS mean_delay

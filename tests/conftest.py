@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
 from local.emulator import Emulator, start_emulator
 from local.stack import Stack, start
 

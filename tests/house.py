@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-from tests.seeded_entropy import SeededEntropy
 
 from cleanroom.adapters.duckdb_engine import DuckDbEngine
 from cleanroom.adapters.duckdb_release import DuckDbReleaseEngine
@@ -37,6 +36,7 @@ from cleanroom.procedures.runs import RUNS
 from cleanroom.procedures.task import TASK
 from cleanroom.use_cases.noise_requests import handle_invocation
 from cleanroom.use_cases.view_run import view_run
+from tests.seeded_entropy import SeededEntropy
 
 if TYPE_CHECKING:
     from collections.abc import Callable

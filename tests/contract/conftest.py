@@ -1,12 +1,12 @@
 """Both ledgers and both catalogues: every contract test runs on the twin in memory and on the emulated service."""
 
 import pytest
-from tests.contract.ledgers import create_table, table_of
 
 from cleanroom.adapters.dynamodb_catalogue import DynamoDbCatalogue
 from cleanroom.adapters.dynamodb_ledger import DynamoDbLedger
 from cleanroom.adapters.memory_catalogue import MemoryCatalogue
 from cleanroom.adapters.memory_ledger import MemoryLedger
+from tests.contract.ledgers import create_table, table_of
 
 
 @pytest.fixture(scope="session")

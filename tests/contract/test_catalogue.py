@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from fractions import Fraction
 
 import pytest
-from tests.contract.ledgers import FaultyClient, table_of
 
 from cleanroom.adapters.dynamodb_catalogue import DynamoDbCatalogue
 from cleanroom.adapters.dynamodb_keys import consumer_key, room_key, table_key, template_key
@@ -20,6 +19,7 @@ from cleanroom.errors import (
 from cleanroom.rooms.approved import Template
 from cleanroom.rooms.rooms import AddedTemplate, CleanRoom, Consumer, Snapshot
 from cleanroom.rooms.tables import Column, ColumnBounds, ColumnType, Domain, EntityColumn, LinkedTable, TablePolicy
+from tests.contract.ledgers import FaultyClient, table_of
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 ROOM = CleanRoom(name="flights", provider="airline", created_at=NOON)

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from tests.contract.tables import FLIGHTS, FLIGHTS_LINKED, copied, place_of, plan_of, put_flights, table_of
 
 from cleanroom.adapters.duckdb_engine import DuckDbEngine
 from cleanroom.adapters.duckdb_sandbox import EngineLimits
 from cleanroom.adapters.parquet_tables import ParquetTableStore
 from cleanroom.errors import RunFailedError
 from cleanroom.rooms.tables import ObjectVersion, TableVersion
+from tests.contract.tables import FLIGHTS, FLIGHTS_LINKED, copied, place_of, plan_of, put_flights, table_of
 
 COUNT = "SELECT count(*)::BIGINT AS n FROM t0"
 BY_CARRIER = "SELECT carrier, count(*)::BIGINT AS n FROM t0 GROUP BY carrier ORDER BY carrier"

@@ -9,8 +9,6 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.contract.ledgers import KEY, NOON, FaultyClient, charge, create_table, table_of
-from tests.contract.test_catalogue import ROOM, fill
 
 from cleanroom.adapters import dynamodb_expressions as ours
 from cleanroom.adapters.dynamodb_catalogue import DynamoDbCatalogue
@@ -18,6 +16,8 @@ from cleanroom.adapters.dynamodb_ledger import DynamoDbLedger
 from cleanroom.errors import BudgetExhaustedError
 from cleanroom.rooms.ledger import RequestState, RunRequest, RunState, TaskStatus
 from cleanroom.rooms.settings import PrivacySettings
+from tests.contract.ledgers import KEY, NOON, FaultyClient, charge, create_table, table_of
+from tests.contract.test_catalogue import ROOM, fill
 
 TOKEN = re.compile(
     r"\s*(?:(?P<name>#[A-Za-z0-9_]+)|(?P<value>:[A-Za-z0-9_]+)|(?P<comparator><=|>=|<>|=|<|>)"

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta, timezone
 from fractions import Fraction
 
 import pytest
-from tests.contract.ledgers import KEY, NOON, OTHER_KEY, charge, create_table, table_of
 
 from cleanroom.adapters.dynamodb_ledger import DynamoDbLedger
 from cleanroom.adapters.memory_ledger import MemoryLedger
@@ -31,6 +30,7 @@ from cleanroom.rooms.ledger import (
 )
 from cleanroom.rooms.ledger_chain import first_broken_line
 from cleanroom.rooms.settings import NoiseMechanism, PrivacySettings
+from tests.contract.ledgers import KEY, NOON, OTHER_KEY, charge, create_table, table_of
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 ON = PrivacySettings(differential=True, privacy_budget=1)

@@ -6,7 +6,6 @@ from datetime import timedelta
 
 import pytest
 from botocore.exceptions import ClientError
-from tests.contract.ledgers import KEY, NOON, FaultyClient, charge, table_of
 
 from cleanroom.adapters.dynamodb_keys import (
     History,
@@ -35,6 +34,7 @@ from cleanroom.privacy.accounting import Price
 from cleanroom.rooms.ledger import RequestState, RunRequest, RunState, TaskStatus
 from cleanroom.rooms.ledger_chain import first_broken_line
 from cleanroom.rooms.settings import PrivacySettings
+from tests.contract.ledgers import KEY, NOON, FaultyClient, charge, table_of
 
 ON = PrivacySettings(differential=True)
 PRICE = Price(micro_epsilon=100_000, delta_steps=7)

@@ -3,7 +3,6 @@
 import boto3
 import pytest
 from moto import mock_aws
-from tests.contract.tables import plan_of, table_of
 
 from cleanroom.adapters.aws_failures import AwsFailureError
 from cleanroom.adapters.duckdb_engine import DuckDbEngine
@@ -11,6 +10,7 @@ from cleanroom.adapters.parquet_tables import ParquetTableStore
 from cleanroom.adapters.pinned_files import WHOLE_BELOW_BYTES, PinnedFiles
 from cleanroom.adapters.pinned_s3 import S3Objects
 from cleanroom.rooms.tables import LinkedTable, ObjectVersion
+from tests.contract.tables import plan_of, table_of
 
 CONTENT = bytes(range(256)) * 8
 

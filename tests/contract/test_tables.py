@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import pyarrow as pa
 import pytest
-from tests.contract.tables import FLIGHTS, FLIGHTS_LINKED, copied, place_of, put_flights
 
 from cleanroom.adapters.memory import parquet_bytes
 from cleanroom.adapters.parquet_tables import ParquetTableStore
 from cleanroom.errors import TableUnreadableError
 from cleanroom.rooms.tables import Column, ColumnType
+from tests.contract.tables import FLIGHTS, FLIGHTS_LINKED, copied, place_of, put_flights
 
 
 @pytest.fixture(params=["memory", "bucket"])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import httpx
+
     from local.stack import Stack
 
 SECRETS = ("QUOKKA", "numbat-air", "wombat", "BILBY-LITERAL", "4711471147")

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 import jwt
 import pyarrow as pa
 import pytest
-from tests.end_to_end.deployed import SECRETS, VISITS, Room, furnished_room
 
 from cleanroom.adapters.memory import parquet_bytes
+from tests.end_to_end.deployed import SECRETS, VISITS, Room, furnished_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import httpx
+
     from local.stack import Stack
 
 TELLING = re.compile(

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
-from tests.end_to_end.deployed import CARRIERS, SECRETS, VISITS, Room, eventually, furnished_room
 
 from cleanroom.adapters.memory import parquet_bytes
+from tests.end_to_end.deployed import CARRIERS, SECRETS, VISITS, Room, eventually, furnished_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import httpx
+
     from local.stack import Stack
 
 PRICE = 2.0

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+
 from local.stack import PARTIES, Stack
 
 Caller = Callable[[str], httpx.Client]

@@ -6,10 +6,10 @@ import io
 import json
 
 import pytest
-from tests.house import EVENTS, furnished
 
 from cleanroom.edge import Procedure, answer_http, logger
 from cleanroom.use_cases.arguments import NoArguments
+from tests.house import EVENTS, furnished
 
 
 @pytest.fixture(scope="module")

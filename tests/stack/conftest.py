@@ -1,6 +1,7 @@
 """template.yaml as deployment would read it: no network, no emulator."""
 
 import pytest
+
 from local.template import read_template, translate, uri_in_s3
 from tests.stack.translated import Deployed
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+
 from tests.stack.translated import Deployed, as_list
 
 BUCKETS = {

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from layers.sizes import CONTENTS, LIMIT_BYTES, problems
 from local.adapt import CREATED, FILLED, WITHOUT_MEANING_HERE, UncoveredError, adapt
 from local.emulator import ROOT, Emulator

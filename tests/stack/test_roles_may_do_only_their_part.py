@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from tests.stack.translated import Deployed, as_list
 
 ROLES = {"RoomsRole", "RunTemplateRole", "AddNoiseRole", "DpTaskRole"}

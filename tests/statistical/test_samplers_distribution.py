@@ -10,10 +10,10 @@ import numpy as np
 import opendp.prelude as dp
 import pytest
 from scipy import stats
-from tests.seeded_entropy import SeededEntropy
 
 from cleanroom.privacy.noise import DiscreteGaussian, DiscreteLaplace
 from cleanroom.privacy.samplers import discrete_gaussian, discrete_laplace
+from tests.seeded_entropy import SeededEntropy
 
 dp.enable_features("contrib")
 

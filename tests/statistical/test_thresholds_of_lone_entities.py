@@ -8,11 +8,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from tests.seeded_entropy import SeededEntropy
 
 from cleanroom.privacy.mechanisms import add_noise, select_groups
 from cleanroom.privacy.noise import DiscreteGaussian, DiscreteLaplace
 from cleanroom.privacy.partition_selection import threshold
+from tests.seeded_entropy import SeededEntropy
 
 DELTA = Fraction(1, 100)
 MAX_GROUPS, UNIT, RUNS = 3, 64, 30_000

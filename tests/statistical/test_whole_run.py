@@ -11,6 +11,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+
 from tests.seeded_entropy import SeededEntropy
 from tests.statistical.audit import (
     chance_at_least,

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-from tests.house import House
-from tests.seeded_entropy import SeededEntropy
 
 from cleanroom.templates.plan_json import plan_as_json, plan_from_json
 from cleanroom.use_cases.exact_payload import ExactPayload
+from tests.house import House
+from tests.seeded_entropy import SeededEntropy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,13 +8,13 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.contract.ledgers import charge
 
 from cleanroom.adapters.codec import MAX_BODY_BYTES, decode, encode
 from cleanroom.errors import InvalidRequestError, LedgerUnreadableError
 from cleanroom.rooms.ledger import RunRecord
 from cleanroom.rooms.ledger_rules import run_of
 from cleanroom.rooms.settings import NoiseMechanism, PrivacySettings
+from tests.contract.ledgers import charge
 
 RUN = run_of(charge())
 

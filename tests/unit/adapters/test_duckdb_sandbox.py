@@ -6,7 +6,6 @@ import threading
 import duckdb
 import pyarrow as pa
 import pytest
-from tests.contract.tables import FLIGHTS, FLIGHTS_LINKED, plan_of, table_of
 
 from cleanroom.adapters.duckdb_engine import DuckDbEngine
 from cleanroom.adapters.duckdb_sandbox import EngineError, EngineLimits, accepted, open_sandbox
@@ -14,6 +13,7 @@ from cleanroom.adapters.memory import MemoryObjects
 from cleanroom.adapters.parquet_tables import ParquetTableStore
 from cleanroom.adapters.pinned_files import PinnedFiles
 from cleanroom.errors import RunFailedError
+from tests.contract.tables import FLIGHTS, FLIGHTS_LINKED, plan_of, table_of
 
 LIMITS = EngineLimits(memory_bytes=128 << 20, seconds=20)
 

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from tests.contract.ledgers import KEY, NOON, OTHER_KEY, charge
 
 from cleanroom.adapters.memory_ledger import MemoryLedger
 from cleanroom.errors import BudgetExhaustedError, RunConflictError, StaleChargeError
@@ -14,6 +13,7 @@ from cleanroom.privacy.accounting import Price
 from cleanroom.rooms.ledger import TaskStatus
 from cleanroom.rooms.ledger_chain import first_broken_line
 from cleanroom.rooms.settings import PrivacySettings
+from tests.contract.ledgers import KEY, NOON, OTHER_KEY, charge
 
 LIMIT = 1_000_000
 KEYS = {"one": (KEY,), "other": (OTHER_KEY,), "both": (KEY, OTHER_KEY)}

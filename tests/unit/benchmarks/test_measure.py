@@ -3,6 +3,7 @@
 import math
 
 import pytest
+
 from benchmarks.measure import Spread, Timed, accuracy, interleaved, paired_ratio, relative_error, timed
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from benchmarks import baseline, exact, workloads
 
+from benchmarks import baseline, exact, workloads
 from cleanroom.privacy.calibration import gaussian_rho
 
 

@@ -1,6 +1,7 @@
 """The benchmark's table: what is not measured is said, and figures are rounded, not cut."""
 
 import pytest
+
 from benchmarks.measure import Spread
 from benchmarks.report import Row, as_json, as_markdown, as_text, figures, seconds
 

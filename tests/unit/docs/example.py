@@ -7,6 +7,7 @@ from functools import lru_cache
 from statistics import fmean
 
 import pyarrow as pa
+
 from tests.house import FLIGHTS, House
 
 TEMPLATE = """SELECT p.carrier, COUNT(DISTINCT p.tailnum) AS planes, AVG(p.dep_delay) AS mean_delay

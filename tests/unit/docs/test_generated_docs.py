@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 import sqlglot
-from docs.generate import ROOT, SPELLED, error_classes, parameters, policy_keys, rules, written
-from tests.unit.docs.names import document, quoted, rows
 
 from cleanroom.edge import STATUS
 from cleanroom.errors import Kind
@@ -13,6 +11,8 @@ from cleanroom.openapi import all_procedures
 from cleanroom.rooms.settings import PrivacySettings, as_record
 from cleanroom.templates.functions import FUNCTIONS
 from cleanroom.templates.jinja_filters import FILTERS
+from docs.generate import ROOT, SPELLED, error_classes, parameters, policy_keys, rules, written
+from tests.unit.docs.names import document, quoted, rows
 
 
 def test_what_is_generated_is_what_the_code_says():

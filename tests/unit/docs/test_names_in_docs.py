@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+
 from tests.unit.docs.names import ROOT, all_tests, docstrings_in, document, missing_code, missing_test, quoted, rows
 
 DOCUMENTS = sorted(path.name for path in (ROOT / "docs").glob("*.md"))

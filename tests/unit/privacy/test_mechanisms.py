@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.seeded_entropy import SeededEntropy
 
 from cleanroom.privacy.mechanisms import LARGEST_EXACT, LARGEST_NOISY, add_noise, draw, select_groups
 from cleanroom.privacy.noise import DiscreteGaussian, DiscreteLaplace
 from cleanroom.privacy.simulation import simulate
+from tests.seeded_entropy import SeededEntropy
 
 NOISES = [DiscreteLaplace(scale=Fraction(2**52)), DiscreteGaussian(sigma_squared=Fraction(2**100))]
 NOISES += [DiscreteLaplace(scale=Fraction(7, 3))]

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.seeded_entropy import ScriptedEntropy, SeededEntropy
 
 from cleanroom.privacy import samplers
 from cleanroom.privacy.directed import exp_bounds, floor_exp
 from cleanroom.privacy.samplers import discrete_gaussian, discrete_laplace
+from tests.seeded_entropy import ScriptedEntropy, SeededEntropy
 
 
 def true_exp(gamma):

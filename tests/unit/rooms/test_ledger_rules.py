@@ -5,7 +5,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests.contract.ledgers import KEY, NOON, OTHER_KEY, charge
 
 from cleanroom.errors import ConflictError, RunConflictError
 from cleanroom.privacy.accounting import ZERO_PRICE, Price
@@ -32,6 +31,7 @@ from cleanroom.rooms.ledger_rules import (
     with_status,
 )
 from cleanroom.rooms.settings import PrivacySettings
+from tests.contract.ledgers import KEY, NOON, OTHER_KEY, charge
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 

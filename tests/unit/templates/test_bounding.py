@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.unit.templates.compiling import CUSTOMERS, EPSILON_ONE, GAUSSIAN, SEGMENTS, Engine, compiled
 
 from cleanroom.rooms.tables import LinkedTable
 from cleanroom.templates.plan import Measurement, Plan
+from tests.unit.templates.compiling import CUSTOMERS, EPSILON_ONE, GAUSSIAN, SEGMENTS, Engine, compiled
 
 COUNT_STEPS = 1024
 ROW = tuple[object, ...]

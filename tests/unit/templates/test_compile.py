@@ -7,6 +7,15 @@ from fractions import Fraction
 import pytest
 import sqlglot
 from sqlglot import exp
+
+from cleanroom.adapters.duckdb_sandbox import EngineLimits, open_sandbox
+from cleanroom.errors import TemplateRefusedError
+from cleanroom.privacy.accounting import Price, price_of
+from cleanroom.privacy.calibration import gaussian_rho
+from cleanroom.privacy.noise import DiscreteGaussian, DiscreteLaplace
+from cleanroom.rooms.tables import ColumnType, Domain, LinkedTable
+from cleanroom.templates.functions import FUNCTIONS
+from cleanroom.templates.operators import OPERATORS
 from tests.unit.templates.compiling import (
     CUSTOMERS,
     EPSILON_ONE,
@@ -19,15 +28,6 @@ from tests.unit.templates.compiling import (
     ran,
     settings,
 )
-
-from cleanroom.adapters.duckdb_sandbox import EngineLimits, open_sandbox
-from cleanroom.errors import TemplateRefusedError
-from cleanroom.privacy.accounting import Price, price_of
-from cleanroom.privacy.calibration import gaussian_rho
-from cleanroom.privacy.noise import DiscreteGaussian, DiscreteLaplace
-from cleanroom.rooms.tables import ColumnType, Domain, LinkedTable
-from cleanroom.templates.functions import FUNCTIONS
-from cleanroom.templates.operators import OPERATORS
 
 B47 = (
     "SELECT cleanroom.addNoise(count(distinct p.hashed_email), 0.1, UNIFORM(0::FLOAT, 1::FLOAT, RANDOM())) "

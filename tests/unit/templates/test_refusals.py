@@ -1,9 +1,9 @@
 """What the compiler refuses, by rule: every row is a template that would leak, or that has no private meaning."""
 
 import pytest
-from tests.unit.templates.compiling import OFF, TABLES, compiled
 
 from cleanroom.errors import MissingBoundsError, TableNotLinkedError, TemplateRefusedError
+from tests.unit.templates.compiling import OFF, TABLES, compiled
 
 REFUSED = [
     # rows, or nothing private

@@ -6,9 +6,9 @@ import json
 from datetime import timedelta
 
 import pytest
-from tests.house import BY_CARRIER, EVENTS, furnished
 
 from cleanroom.use_cases.dp_task import handle_schedule
+from tests.house import BY_CARRIER, EVENTS, furnished
 
 
 def budget(house):

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import pyarrow as pa
 import pytest
+
 from tests.house import FLIGHTS, POLICIES, furnished
 
 ON = {"differential": 1, "epsilon": 1.0, "privacy_budget": 10}

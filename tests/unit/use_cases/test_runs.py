@@ -6,6 +6,7 @@ import json
 
 import pyarrow as pa
 import pytest
+
 from tests.house import BY_CARRIER, EVENTS, FLIGHTS, furnished
 
 
