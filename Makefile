@@ -1,4 +1,4 @@
-# The one entry for people and CI. `make demo` and `make test` set up what they need; nothing of it leaves this folder.
+# The one entry for people and CI. `make demo` and `make test` set up what they need: in this folder, and in the caches of uv and pip.
 
 SHELL := /bin/sh
 # A Python of 3.11 or newer that really runs, 3.13 first: on PATH, or one of pyenv's.
