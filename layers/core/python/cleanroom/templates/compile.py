@@ -15,6 +15,7 @@ from cleanroom.rooms.settings import NoiseMechanism
 from cleanroom.rooms.tables import LinkedTable
 from cleanroom.templates.charging import measurements_of
 from cleanroom.templates.measuring import Charges
+from cleanroom.templates.notes import notes_of
 from cleanroom.templates.parse import parse
 from cleanroom.templates.plan import Measurement, Plan, TableUse
 from cleanroom.templates.queries import Queries
@@ -76,6 +77,7 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
         parts=tuple(charges.parts),
         entity=", ".join(dict.fromkeys(d.protected.label for d in queries.drafts)),
         protected_owners=owners,
+        notes=notes_of(queries.drafts, measurements),
     )
 
 

@@ -1,0 +1,56 @@
+"""What a reader of noisy numbers should know of them: public sentences for quote and release. Pure.
+
+They follow from the query and the declared bounds alone, so they are the same whatever the rows are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cleanroom.templates.draft import Draft
+from cleanroom.templates.measurements import PartKind
+from cleanroom.templates.plan import Measurement
+
+
+def notes_of(drafts: Iterable[Draft], measurements: Iterable[Measurement]) -> tuple[str, ...]:
+    """Return the sentences, each once.
+
+    Args:
+        drafts: with their final bounds.
+        measurements: made of them, in the same order; their thresholds are in steps of the selecting column.
+    """
+    notes: list[str] = []
+    for draft, measurement in zip(drafts, measurements, strict=True):
+        entity = _entity_column(draft)
+        weight = _weight(draft)
+        if weight is not None:
+            notes.append(
+                f"intervals show the noise alone: one {entity} weighs at most {weight}, "
+                "and what is above is scaled down"
+            )
+        selection = measurement.partition_selection
+        if selection is not None:
+            column = next(c for c in measurement.columns if c.name == selection.column)
+            notes.append(
+                f"groups with fewer than about {round(selection.tau * column.unit):,} different {entity} are left out"
+            )
+        if any(c.name == entity and c.nullable for t in draft.protected.tables for c in t.columns):
+            notes.append(f"rows whose {entity} is NULL count for nobody")
+    return tuple(dict.fromkeys(notes))
+
+
+def _entity_column(draft: Draft) -> str:
+    table = draft.protected.tables[0]
+    declared = table.entity_columns[0].column
+    found = table.column(declared)
+    return declared if found is None else found.name
+
+
+def _weight(draft: Draft) -> str | None:
+    """Return what one entity weighs at most, where something can be above it."""
+    k, m = draft.bounds.max_groups, draft.bounds.max_rows
+    groups = f"{k:,} group{'s' if k > 1 else ''}"
+    if any(c.part.kind is not PartKind.ENTITIES for c in draft.columns):
+        rows = f"{k * m:,} row{'s' if k * m > 1 else ''}"
+        return f"{rows} ({groups} of {m:,})" if draft.keys else rows
+    return groups if draft.keys else None
