@@ -208,6 +208,29 @@ def test_queries_that_would_exhaust_the_compiler_are_refused(sql: str) -> None:
     assert refusal.value.rule in ("too_large", "not_sql")
 
 
+def doubled(levels: int, rows: str) -> str:
+    """A query whose condition has 2 ** levels parts, once each CTE is put in where the next one uses it."""
+    steps = ", ".join(f"a{i} AS (SELECT hashed_email, x + x AS x FROM a{i - 1})" for i in range(1, levels + 1))
+    return f"WITH a0 AS ({rows}), {steps} SELECT COUNT(*) AS n FROM a{levels} WHERE x > 1"
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        "SELECT hashed_email, age AS x FROM customers",
+        "SELECT hashed_email, weight AS x FROM customers JOIN segments ON hashed_email = email",
+        "SELECT hashed_email, COUNT(*) AS x FROM customers GROUP BY 1",
+    ],
+)
+def test_expressions_that_double_from_cte_to_cte_are_refused_by_their_size(rows: str) -> None:
+    """The text is short, but the engine would write the condition out; few levels are no harm."""
+    assert compiled(doubled(5, rows)).measurements
+    for levels in (15, 40):  # 2 ** 15 parts are more than MOST_PARTS = 20,000
+        with pytest.raises(TemplateRefusedError) as refusal:
+            compiled(doubled(levels, rows))
+        assert refusal.value.rule == "too_large"
+
+
 def test_with_dp_off_the_same_tables_and_functions_are_refused() -> None:
     """B-37, B-38."""
     for sql, rule in (

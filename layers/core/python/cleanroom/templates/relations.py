@@ -113,7 +113,11 @@ class Item:
 
 
 def instantiate(relation: Relation, *, name: str, alias: str) -> Item:
-    """Return the relation as an item of FROM, with columns in terms of its alias."""
+    """Return the relation as an item of FROM, with columns in terms of its alias.
+
+    A column keeps the size of the expression that it names: the engine puts that in its place wherever the column is
+    used, so that expressions in CTEs above one another multiply.
+    """
     columns: dict[str, Scalar | None] = {}
     for output in relation.outputs:
         reference = column(output.inner, alias)
@@ -132,7 +136,7 @@ def instantiate(relation: Relation, *, name: str, alias: str) -> Item:
                 drawn = replace(drawn, expression=sql)
         key = output.name.lower()
         duplicate = key in columns
-        columns[key] = None if duplicate else replace(known, sql=sql, size=1, drawn=drawn, constant=False, literal=None)
+        columns[key] = None if duplicate else replace(known, sql=sql, drawn=drawn, constant=False, literal=None)
     return Item(name=name.lower(), alias=alias, relation=relation, columns=columns)
 
 

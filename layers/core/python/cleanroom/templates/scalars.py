@@ -64,7 +64,8 @@ class Scalar:
         sql: DuckDB tree; it cannot fail on any row.
         type: None for a bare NULL.
         nullable: False only where NULL is ruled out.
-        size: about how many parts the tree has; some operands are written several times, so it can grow fast.
+        size: about how many parts the tree has, once the columns of CTEs and subqueries are replaced by what they
+            stand for; some operands are written several times, so it can grow fast.
         span: declared range, for numbers.
         values: all possible values as literals, NULL among them where possible; None where not a short public list.
         drawn: set where all that it depends on is one row of one public relation.
@@ -126,7 +127,9 @@ def build(
     """
     size = 1 + copies * sum(p.size for p in parts.values())
     if size > MOST_PARTS:
-        refuse("an expression is too large", rule="too_large", cure="compute its parts in a CTE first")
+        refuse(
+            "an expression is too large", rule="too_large", cure="use each column of a CTE fewer times, and nest less"
+        )
     drawn = None
     sources = [p.drawn for p in parts.values() if not p.constant]
     first = sources[0] if sources else None
