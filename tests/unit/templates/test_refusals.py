@@ -1,9 +1,13 @@
 """What the compiler refuses, by rule: every row is a template that would leak, or that has no private meaning."""
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from cleanroom.errors import MissingBoundsError, TableNotLinkedError, TemplateRefusedError
-from tests.unit.templates.compiling import OFF, TABLES, compiled
+from cleanroom.rooms.tables import Column, ColumnType, EntityColumn, LinkedTable, TablePolicy
+from tests.unit.templates.compiling import EPSILON_ONE, OFF, TABLES, compiled
 
 REFUSED = [
     # rows, or nothing private
@@ -34,7 +38,8 @@ REFUSED = [
     ("SELECT COUNT(*) AS n FROM customers WHERE age > (SELECT AVG(age) FROM customers)", "subquery_expression"),
     ("SELECT COUNT(*) AS n FROM customers WHERE city IN (SELECT segment FROM segments)", "subquery_expression"),
     ("SELECT COUNT(*) AS n FROM customers WHERE EXISTS (SELECT 1 FROM segments)", "subquery_expression"),
-    ("SELECT COUNT(*) OVER () AS n FROM customers", "aggregate_not_allowed"),
+    ("SELECT COUNT(*) OVER () AS n FROM customers", "window"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE city IN (('X', 'Y'))", "unsupported_clause"),
     ("SELECT COUNT(*) AS n FROM customers QUALIFY ROW_NUMBER() OVER (ORDER BY age) = 1", "unsupported_clause"),
     ("SELECT COUNT(*) AS n FROM customers WHERE RANDOM() < 0.5", "not_deterministic"),
     ("SELECT COUNT(*) AS n FROM customers WHERE since < CURRENT_DATE", "not_deterministic"),
@@ -168,6 +173,36 @@ def test_only_linked_tables_can_be_named(name: str) -> None:
     assert name.strip('"') not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("sql", "cure"),
+    [
+        ("SELECT COUNT(*) AS n FROM customers c WHERE c.agee > 3", "write age, if that was meant"),
+        ("SELECT COUNT(*) AS n FROM customers WHERE zzzz > 3", "see the linked tables' columns"),
+        ("SELECT COUNT(*) AS n FROM customers WHERE city IN (('X', 'Y'))", "write IN {{ x | inclause }}"),
+        ("SELECT DISTINCT city FROM customers", "GROUP BY x"),
+        ("SELECT COUNT(*) OVER () AS n FROM customers", "use GROUP BY"),
+        ("SELECT COUNT(*) AS n FROM customers WHERE MD5(city) = 'x'", "docs/sql.md"),
+        ("SELECT COUNT(*) AS n FROM bare", "max_rows, for one email of airline.bare"),
+        ("SELECT g, COUNT(*) AS n FROM bare GROUP BY g", "max_groups, for one email of airline.bare"),
+        ("SELECT SUM(x) AS n FROM bare", "LEAST(GREATEST(x, low), high)"),
+        ("SELECT AVG(x) AS n FROM bare", "bounds for x with"),
+    ],
+)
+def test_a_cure_says_what_to_write(sql: str, cure: str) -> None:
+    """B-37: in the names of the query and the schema at hand."""
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled(sql)
+    assert cure in refusal.value.cure
+
+
+def test_a_table_that_is_not_named_in_the_call_says_where_to_name_it() -> None:
+    """B-37"""
+    with pytest.raises(TableNotLinkedError) as refusal:
+        compiled("SELECT COUNT(*) AS n\nFROM nosuch")
+    assert "provider_tables" in str(refusal.value.details["cure"])
+    assert refusal.value.details["line"] == 2
+
+
 def test_the_error_for_a_table_without_entity_names_table_and_cure() -> None:
     """B-06."""
     with pytest.raises(TemplateRefusedError) as refusal:
@@ -175,6 +210,62 @@ def test_the_error_for_a_table_without_entity_names_table_and_cure() -> None:
     assert "airline.airports" in str(refusal.value)
     assert "link_datasets" in refusal.value.cure
     assert refusal.value.line == 2
+
+
+def identified_by(kind: ColumnType, native_type: str) -> LinkedTable:
+    return LinkedTable(
+        owner="airline",
+        name="seen",
+        columns=(
+            Column(name="moment", type=kind, native_type=native_type),
+            Column(name="email", type=ColumnType.TEXT, native_type="VARCHAR"),
+        ),
+        entity_columns=(EntityColumn(column="MOMENT", kind="customer_id"),),
+        policy=TablePolicy(max_rows=1, max_groups=1, min_entities=5),
+    )
+
+
+@pytest.mark.parametrize(
+    ("kind", "native_type"),
+    [
+        (ColumnType.TIMESTAMP, "TIMESTAMP"),
+        (ColumnType.TIMESTAMP, "TIMESTAMP_NS"),
+        (ColumnType.TIMESTAMP, "TIMESTAMP WITH TIME ZONE"),
+        (ColumnType.DOUBLE, "DOUBLE"),
+        (ColumnType.DOUBLE, "FLOAT"),
+        (ColumnType.INTEGER, "HUGEINT"),
+        (ColumnType.OTHER, "BLOB"),
+    ],
+)
+def test_an_entity_column_in_which_two_entities_could_become_one_is_refused(kind: ColumnType, native_type: str) -> None:
+    """B-02: with DP on, and with DP off where groups are counted in entities; the reader's own table is public."""
+    table = identified_by(kind, native_type)
+    for given in (EPSILON_ONE, OFF):
+        with pytest.raises(TemplateRefusedError) as refusal:
+            compiled("SELECT COUNT(*) AS n FROM seen", given=given, tables=(table,))
+        assert refusal.value.rule == "entity_type"
+        assert "moment of airline.seen" in str(refusal.value)
+        assert "link_datasets" in refusal.value.cure
+    own = replace(table, owner="shop")
+    assert compiled("SELECT COUNT(email) AS n FROM seen", given=OFF, tables=(own,)).tables
+
+
+@pytest.mark.parametrize(
+    ("kind", "native_type"),
+    [
+        (ColumnType.TEXT, "VARCHAR"),
+        (ColumnType.INTEGER, "UINTEGER"),
+        (ColumnType.INTEGER, "BIGINT"),
+        (ColumnType.DECIMAL, "DECIMAL(38,0)"),
+        (ColumnType.DATE, "DATE"),
+        (ColumnType.BOOLEAN, "BOOLEAN"),
+    ],
+)
+def test_an_entity_column_whose_values_stay_apart_is_used_as_it_is_stored(kind: ColumnType, native_type: str) -> None:
+    """B-02: nothing is converted on the way to the entity that is grouped by."""
+    table = identified_by(kind, native_type)
+    (measurement,) = compiled("SELECT COUNT(DISTINCT moment) AS n FROM seen", tables=(table,)).measurements
+    assert re.search(r'"q\d+"\."moment" AS "e"', measurement.exact_sql), measurement.exact_sql
 
 
 def test_no_refusal_repeats_a_literal() -> None:

@@ -284,6 +284,7 @@ def test_tables_are_named_in_full_and_handed_on():
     assert query.sql == "airline.flights, 'agency.planes'"
     assert query.tables == {"airline.flights": FLIGHTS, "agency.planes": PLANES}
     assert refusal("{{ source_table[1] }}").rule == "missing_entry"
+    assert "provider_tables" in refusal("{{ source_table[1] }}").cure
 
 
 def test_conditions_loops_and_the_listed_filters_work():

@@ -74,6 +74,7 @@ def read_aggregate(node: exp.Expr, rows: Scope) -> Aggregate:
         TemplateRefusedError: rules `aggregate_not_allowed`, `distinct_values`, or the argument's own.
     """
     label = _label(node)
+    _no_window(node)
     if isinstance(node, exp.Count):
         only(node, {"this", "big_int"})
         inner = node.this
@@ -114,6 +115,11 @@ def read_aggregate(node: exp.Expr, rows: Scope) -> Aggregate:
     return Aggregate(function=AggregateFunction.VALUES, argument=argument, label=label)
 
 
+def _no_window(node: exp.Expr) -> None:
+    if isinstance(node, exp.Window):
+        refuse("window functions are not supported yet", rule="window", cure="use GROUP BY", at=node)
+
+
 def _label(node: exp.Expr) -> str:
     """Return the call for people, with literals left out."""
     shown = node.copy().transform(lambda n: exp.Placeholder() if isinstance(n, exp.Literal) else n)
@@ -137,6 +143,7 @@ def plain_aggregate(node: exp.Expr, rows: Scope, *, exact_sums: bool) -> Scalar:
     def counted(text: str, argument: Scalar) -> Scalar:
         return _collected(text, argument, kind=ColumnType.INTEGER, nullable=False, span=Span(lo=Fraction(0)))
 
+    _no_window(node)
     if isinstance(node, exp.Count):
         only(node, {"this", "big_int"})
         if isinstance(node.this, exp.Star):

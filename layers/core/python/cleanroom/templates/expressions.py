@@ -76,7 +76,7 @@ def _refuse_node(node: exp.Expr) -> NoReturn:
         refuse(
             f"the function {name} is not on the list",
             rule="function_not_allowed",
-            cure="see the list of functions",
+            cure="use one of the list in docs/sql.md",
             at=node,
         )
     refuse(f"{name} is not supported in an expression", rule="unsupported_expression", cure="leave it out", at=node)

@@ -59,11 +59,13 @@ def grid_of(argument: Scalar, *, centred: bool, at: exp.Expr) -> Grid:
     """
     lo, hi = argument.span.lo, argument.span.hi
     if lo is None or hi is None:
+        columns = {c.name for c in at.find_all(exp.Column)}
+        column = columns.pop() if len(columns) == 1 else None
         refuse_missing_bounds(
             "a sum or an average needs a declared range of what is summed",
             rule="missing_range",
-            cure="the owner declares bounds for the column with link_datasets, "
-            "or the template writes LEAST(GREATEST(x, low), high)",
+            cure=f"the owner declares bounds for {column or 'the column'} with link_datasets, "
+            f"or the template writes LEAST(GREATEST({column or 'x'}, low), high)",
             at=at,
         )
     if lo > hi:

@@ -295,14 +295,14 @@ def _contribution_bounds(protected: Entity, *, grouped: bool, counts_rows: bool,
         refuse_missing_bounds(
             f"how many groups one entity may weigh is not declared for {names}",
             rule="missing_max_groups",
-            cure=f"{protected.owner} declares max_groups in the policy of link_datasets",
+            cure=f"{protected.owner} declares max_groups, for one {protected.label}, in the policy of link_datasets",
             at=at,
         )
     if counts_rows and not rows:
         refuse_missing_bounds(
             f"how many rows one entity may weigh in a group is not declared for {names}",
             rule="missing_max_rows",
-            cure=f"{protected.owner} declares max_rows in the policy of link_datasets",
+            cure=f"{protected.owner} declares max_rows, for one {protected.label}, in the policy of link_datasets",
             at=at,
         )
     return ContributionBounds(max_groups=max(groups) if grouped else 1, max_rows=max(rows) if rows else 1)

@@ -9,7 +9,7 @@ from sqlglot import exp
 
 from cleanroom.errors import TableNotLinkedError
 from cleanroom.rooms.tables import LinkedTable
-from cleanroom.templates.refusals import refuse
+from cleanroom.templates.refusals import place_of, refuse
 
 _PART = r'(?:"((?:[^"]|"")*)"|([^".\s]+))'
 _NAME = re.compile(rf"\s*{_PART}(?:\.{_PART})?\s*")
@@ -31,10 +31,24 @@ def named_table(node: exp.Table, tables: Mapping[str, LinkedTable]) -> LinkedTab
     found = [t for full, t in tables.items() if full == wanted]
     if not found and len(parts) == 1:
         found = [t for t in tables.values() if t.name.lower() == wanted]
-    if len(found) != 1:
+    line, column = place_of(node)
+    if len(found) > 1:
+        meant = ", ".join(sorted(t.full_name for t in found))
+        raise TableNotLinkedError(
+            f"the query names a table that could be one of several ({meant})",
+            cure="write owner.name",
+            line=line,
+            column=column,
+        )
+    if not found:
         # No name of the caller's is repeated: it may be a literal.
         linked = ", ".join(sorted(t.full_name for t in tables.values())) or "none"
-        raise TableNotLinkedError(f"the query names a table that is not among those of this run: {linked}")
+        raise TableNotLinkedError(
+            f"the query names a table that is not among those of this run (those are: {linked})",
+            cure="name it in provider_tables or consumer_tables of the call, or name one of those in the query",
+            line=line,
+            column=column,
+        )
     return found[0]
 
 

@@ -201,6 +201,13 @@ def in_list(node: exp.Expr, translate: Translate) -> Scalar:
             at=node,
         )
     only(node, {"this", "expressions"})
+    if len(node.expressions) == 1 and isinstance(node.expressions[0].unnest(), exp.Tuple):
+        refuse(
+            "IN has a list within a list; inclause brings its own parentheses",
+            rule="unsupported_clause",
+            cure="write IN {{ x | inclause }}, without parentheses around it",
+            at=node,
+        )
     items = [translate(e) for e in node.expressions]
     if not items or not all(i.constant for i in items):
         refuse("IN needs a list of literals", rule="unsupported_clause", cure="list the values", at=node)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from enum import StrEnum
 
 from sqlglot import exp
 
-from cleanroom.rooms.tables import ColumnType, LinkedTable
+from cleanroom.rooms.tables import Column, ColumnType, LinkedTable
 from cleanroom.templates.refusals import refuse
 from cleanroom.templates.scalars import Drawn, Scalar
 from cleanroom.templates.trees import aliased, column
@@ -193,6 +194,11 @@ def table_relation(table: LinkedTable, *, name: str, world: World) -> Relation:
     )
 
 
+def is_converted(of: Column) -> bool:
+    """Return whether queries see the column through a conversion, in which two values may become one."""
+    return _standard(of.name, of.type, of.native_type)[0].key != "column"
+
+
 def _standard(name: str, kind: ColumnType, native: str) -> tuple[exp.Expr, ColumnType]:
     """Return the column in one of the engine's standard types; wider ones give NULL where they do not fit."""
     reference = column(name)
@@ -245,6 +251,16 @@ class RowScope:
             )
         return candidates[0].columns[name] if candidates else None
 
+    def _close_to(self, node: exp.Column) -> str:
+        """Return the cure for an unknown column: up to three names of the schema that are close to it."""
+        of = node.table.lower()
+        seen = [i for i in self.items if of in ("", i.name)] or self.items
+        names = {o.name.lower(): o.name for i in seen for o in i.relation.outputs}
+        close = [names[n] for n in get_close_matches(node.name.lower()[:64], names, n=3)]
+        if close:
+            return f"write {' or '.join(close)}, if that was meant"
+        return "see the linked tables' columns, and the aliases in FROM"
+
     def column(self, node: exp.Column) -> Scalar:
         """Return the column that the node names.
 
@@ -256,7 +272,7 @@ class RowScope:
             refuse(
                 f"there is no column {node.sql(dialect='snowflake')} here",
                 rule="unknown_column",
-                cure="see the linked tables' columns, and the aliases in FROM",
+                cure=self._close_to(node),
                 at=node,
             )
         if found.type is ColumnType.OTHER:

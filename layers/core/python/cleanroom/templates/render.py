@@ -261,7 +261,8 @@ def _undefined(error: UndefinedError) -> TemplateRefusedError:
     return TemplateRefusedError(
         f"{_at(line)}: an entry is asked for that is not there",
         rule="missing_entry",
-        cure="pass enough tables in source_table and my_table, and every key and item that the template reads",
+        cure="pass provider_tables for source_table[…] and consumer_tables for my_table[…], as many as the template "
+        "reads, and every key and item of its arguments",
         line=line,
     )
 

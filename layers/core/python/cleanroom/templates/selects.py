@@ -100,7 +100,7 @@ def rows_of(node: exp.Select, *, resolve: Resolve, subquery: Subquery, alias: Ca
     Raises:
         TemplateRefusedError: a rule of ownership, or a source that is no linked table, CTE or subquery.
     """
-    only(node, CLAUSES)
+    only(node, CLAUSES | {"distinct"})  # `wanted_of` refuses DISTINCT, with a cure of its own
     source = node.args.get("from_")
     if not isinstance(source, exp.From):
         refuse("a SELECT needs FROM", rule="no_from", cure="name a linked table", at=node)
@@ -213,7 +213,7 @@ class _Joined:
                     "a column of USING is not in exactly one table on the left",
                     rule="ambiguous_column",
                     cure="write ON",
-                    at=join,
+                    at=name,
                 )
             left, right = exp.column(name.copy(), table=owners[0]), exp.column(name.copy(), table=item.name)
             conditions.append(exp.EQ(this=left, expression=right))
@@ -261,6 +261,13 @@ def wanted_of(node: exp.Select, rows: Rows) -> Wanted:
     Raises:
         TemplateRefusedError: rules `star`, `unsupported_clause`, `bad_ordinal`.
     """
+    if node.args.get("distinct") is not None:
+        refuse(
+            "SELECT DISTINCT is not supported",
+            rule="unsupported_clause",
+            cure="write SELECT x, COUNT(*) … GROUP BY x",
+            at=node,
+        )
     kind = node.args.get("kind")
     if kind:
         refuse("this kind of SELECT is not supported", rule="unsupported_clause", cure="write SELECT", at=node)
