@@ -14,10 +14,14 @@ from sqlglot import exp
 
 from cleanroom.rooms.tables import ColumnType, LinkedTable
 from cleanroom.templates.refusals import refuse
-from cleanroom.templates.relations import Entity, Item, World
+from cleanroom.templates.relations import Entity, Item, World, is_converted
 from cleanroom.templates.scalars import Scalar
 
-_EXACT = frozenset({ColumnType.TEXT, ColumnType.INTEGER, ColumnType.DATE, ColumnType.TIMESTAMP, ColumnType.BOOLEAN})
+_EXACT = frozenset({ColumnType.TEXT, ColumnType.INTEGER, ColumnType.DATE, ColumnType.BOOLEAN})
+_ENTITY_TYPES = frozenset(
+    {ColumnType.TEXT, ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.DATE, ColumnType.BOOLEAN}
+)
+"""Types whose different values stay different wherever entities are grouped, hashed and compared."""
 
 
 def world_of_table(table: LinkedTable, *, reader: str, differential: bool, at: exp.Expr) -> World:
@@ -27,7 +31,7 @@ def world_of_table(table: LinkedTable, *, reader: str, differential: bool, at: e
     groups are counted in entities (B-80).
 
     Raises:
-        TemplateRefusedError: rules `no_entity_column`, `several_entity_columns`.
+        TemplateRefusedError: rules `no_entity_column`, `several_entity_columns`, `entity_type`.
     """
     if table.owner == reader or not (differential or table.policy.min_entities > 0):
         return World.PUBLIC
@@ -46,6 +50,16 @@ def world_of_table(table: LinkedTable, *, reader: str, differential: bool, at: e
             "is not supported yet",
             rule="several_entity_columns",
             cure=f"{table.owner} can pin the one to protect: link_datasets with entity_columns for {table.name}",
+            at=at,
+        )
+    declared = table.column(table.entity_columns[0].column)
+    if declared is not None and (declared.type not in _ENTITY_TYPES or is_converted(declared)):
+        refuse(
+            f"the entity column {declared.name} of {table.full_name} has a type in which two different values could "
+            "be taken for one entity",
+            rule="entity_type",
+            cure=f"{table.owner} can pin a text or whole-number column instead: link_datasets with entity_columns "
+            f"for {table.name}",
             at=at,
         )
     return World.OWNED
