@@ -71,7 +71,7 @@ def test_each_bucket_has_a_key_of_its_own_and_expires_what_it_should(stack: Stac
         rules = s3.get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"]
         expiries[name] = {rule["Expiration"]["Days"] for rule in rules if "Days" in rule.get("Expiration", {})}
     assert len(keys) == 4
-    assert expiries == {"Tables": set(), "Inbox": {30}, "Exact": {1}, "Results": set()}
+    assert expiries == {"Tables": set(), "Inbox": {30}, "Exact": {1}, "Results": {7}}
 
 
 def test_the_schedule_calls_the_task_at_midnight_utc_and_keeps_what_failed(stack: Stack) -> None:

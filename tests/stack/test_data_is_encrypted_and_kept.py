@@ -50,6 +50,19 @@ def test_exact_integers_live_for_a_day_old_versions_included(deployed: Deployed)
     assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
 
 
+def test_drawn_noise_is_there_for_longer_than_the_exact_integers_it_is_for(deployed: Deployed) -> None:
+    """B-52: a run's noise cannot be drawn twice while there is something to draw it for; releases are kept."""
+    buckets = deployed.of_type("AWS::S3::Bucket")
+    (exact,) = [r for r in buckets["ExactBucket"]["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in r]
+    (drawn,) = [r for r in buckets["ResultsBucket"]["LifecycleConfiguration"]["Rules"] if "ExpirationInDays" in r]
+    assert "Prefix" not in exact
+    assert drawn["Prefix"] == "drawn/"
+    assert drawn["ExpirationInDays"] == drawn["NoncurrentVersionExpiration"]["NoncurrentDays"] == 7
+    # An exact object is made at most current, then noncurrent: both days together end before the noise's first does.
+    exact_days = exact["ExpirationInDays"] + exact["NoncurrentVersionExpiration"]["NoncurrentDays"]
+    assert drawn["ExpirationInDays"] > exact_days
+
+
 @pytest.mark.parametrize("bucket", BUCKETS)
 def test_each_bucket_refuses_plain_http_and_other_keys(deployed: Deployed, bucket: str) -> None:
     policies = deployed.of_type("AWS::S3::BucketPolicy").values()
