@@ -26,6 +26,7 @@ from cleanroom.rooms.settings import PrivacySettings, as_record
 from cleanroom.rooms.tables import TablePolicy
 from cleanroom.templates.functions import FUNCTIONS
 from cleanroom.templates.jinja_filters import FILTERS
+from cleanroom.templates.lint import LINT_RULES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -183,6 +184,10 @@ def _functions() -> str:
     return table(["function", "why no row can make it fail, or differ from run to run"], rows)
 
 
+def _lint() -> str:
+    return table(["rule", "what is found"], [[f"`{rule}`", meaning] for rule, meaning in LINT_RULES.items()])
+
+
 def _filters() -> str:
     return ", ".join(f"`{name}`" for name in sorted(FILTERS))
 
@@ -262,6 +267,7 @@ BLOCKS = {
     "rules": _rules,
     "functions": _functions,
     "filters": _filters,
+    "lint": _lint,
     "settings": _settings,
     "policies": _policies,
     "deployment": _deployment,

@@ -17,6 +17,7 @@ from cleanroom.errors import (
     RunConflictError,
     RunNotFoundError,
     StaleChargeError,
+    TooManyUnfinishedRunsError,
 )
 from cleanroom.privacy.accounting import Price
 from cleanroom.rooms.ledger import (
@@ -29,6 +30,7 @@ from cleanroom.rooms.ledger import (
     TaskStatus,
 )
 from cleanroom.rooms.ledger_chain import first_broken_line
+from cleanroom.rooms.ledger_rules import MOST_UNFINISHED
 from cleanroom.rooms.settings import NoiseMechanism, PrivacySettings
 from tests.contract.ledgers import KEY, NOON, OTHER_KEY, charge, create_table, table_of
 
@@ -321,14 +323,43 @@ def test_a_charge_that_no_ledger_could_keep_exactly_never_gets_in(ledger, change
     assert_nothing_happened(ledger)
 
 
+def finish(ledger, run_id):
+    """Release a run, so that it no longer counts as unfinished."""
+    ledger.advance(run_id, to=RunState.EXECUTED, at=NOON)
+    return ledger.advance(run_id, to=RunState.RELEASED, at=NOON)
+
+
+def test_runs_without_a_release_are_limited_and_finishing_one_makes_room(ledger):
+    """That a run fails may depend on rows: failures are counted like a price, and only a release takes one off."""
+    for number in range(MOST_UNFINISHED):
+        ledger.charge(charge(f"run-{number}", price=price(1)))
+    ledger.advance("run-0", to=RunState.FAILED, at=NOON)
+    with pytest.raises(TooManyUnfinishedRunsError) as refusal:
+        ledger.charge(charge("one-more", price=price(1)))
+    assert refusal.value.details == {"unfinished": MOST_UNFINISHED, "limit": MOST_UNFINISHED}
+    assert ledger.run("one-more") is None
+    assert ledger.spending(KEY, window=0).window == price(MOST_UNFINISHED)
+    finish(ledger, "run-1")
+    ledger.advance("run-1", to=RunState.RELEASED, at=NOON)  # repeated, it makes room once
+    assert ledger.spending(KEY, window=0).unfinished == MOST_UNFINISHED - 1
+    ledger.charge(charge("one-more", price=price(1)))
+    with pytest.raises(TooManyUnfinishedRunsError):
+        ledger.charge(charge("yet-one-more", price=price(1)))
+    ledger.charge(charge("free-of-charge", price=price(0)))
+    ledger.open_window(scheduled_for=NOON, at=NOON)
+    ledger.charge(charge("tomorrow", price=price(1), window=1))
+
+
 def test_of_many_charges_at_once_exactly_as_many_as_fit_are_granted(ledger):
     """B-52: 150 runs at once against a budget for 100: 100 granted, 50 refused, and the history has all of them."""
 
     def attempt(number):
         try:
-            return ledger.charge(charge(f"run-{number}", price=price(10_000))).state.value
+            run = ledger.charge(charge(f"run-{number}", price=price(10_000)))
         except BudgetExhaustedError:
             return "refused"
+        finish(ledger, run.run_id)
+        return run.state.value
 
     with ThreadPoolExecutor(16) as pool:
         outcomes = Counter(pool.map(attempt, range(150)))
@@ -491,7 +522,7 @@ def test_random_charges_in_random_order_spend_exactly_their_sum(ledger):
     for number in range(40):
         amount = source.randrange(1, 120_000)
         if granted + amount <= 1_000_000:
-            ledger.charge(charge(f"run-{number}", price=price(amount)))
+            finish(ledger, ledger.charge(charge(f"run-{number}", price=price(amount))).run_id)
             granted += amount
         else:
             with pytest.raises(BudgetExhaustedError) as refusal:

@@ -229,8 +229,8 @@ def test_gaussian_columns_share_the_rho_of_the_whole_run() -> None:
     plan = compiled("SELECT COUNT(*) AS n, COUNT(age) AS m FROM customers", given=GAUSSIAN)
     rho = gaussian_rho(epsilon=Fraction(2), delta=Fraction(2, 10**6))
     for column in plan.measurements[0].columns:
-        assert (column.norm, column.sensitivity) == ("l2", 9)
-        assert column.noise == DiscreteGaussian(sigma_squared=Fraction(9) / (2 * (rho / 2)))
+        assert (column.norm, column.sensitivity) == ("l2", 36)
+        assert column.noise == DiscreteGaussian(sigma_squared=Fraction(36) / (2 * (rho / 2)))
     assert plan.price == Price(micro_epsilon=2_000_000, delta_steps=2_000_000)
     named = compiled(
         "SELECT cleanroom.addnoise(COUNT(*), 1, 0.5, gaussian => TRUE, delta => 0.0001) AS n FROM customers"

@@ -1,10 +1,16 @@
 """The linter names what will be refused, or leaves without noise, with line and cure (B-39)."""
 
+import inspect
+import re
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cleanroom.errors import TemplateRefusedError
+from cleanroom.templates import lint as linter
 from cleanroom.templates.lint import lint
+from tests.unit.templates.compiling import EPSILON_ONE, OFF, compiled
 
 NOISE = "UNIFORM(0::FLOAT, 1::FLOAT, RANDOM())"
 FROM = "FROM IDENTIFIER({{ source_table[0] }}) p"
@@ -42,7 +48,14 @@ def test_the_noisy_count_template_is_clean():
         (f"SELECT COUNT(*) {FROM}\nWHERE md5(p.a) = 'x'", (2, "unknown_function")),
         (f"SELECT COUNT(*) {FROM}\nWHERE random() > 1", (2, "not_deterministic")),
         (f"SELECT COUNT(*) n,\nANY_VALUE(p.a) {FROM}", (2, "row_value_aggregate")),
-        (f"SELECT COUNT(*) n,\nMIN(p.a) {FROM}", (2, "row_value_aggregate")),
+        (f"SELECT COUNT(*) n,\nMIN(p.a) {FROM}", (2, "extreme_value")),
+        (f"SELECT COUNT(*) n,\nROW_NUMBER() OVER (ORDER BY p.a) r {FROM}", (2, "window")),
+        (f"SELECT\nCOUNT(*) OVER () n {FROM}", (2, "window")),
+        (f"SELECT COUNT(*) {FROM}\nWHERE p.a IN (SELECT s.a FROM shop.s s)", (2, "subquery_expression")),
+        (f"SELECT COUNT(*) {FROM}\nWHERE EXISTS (SELECT 1 FROM shop.s s)", (2, "subquery_expression")),
+        (f"SELECT COUNT(*) {FROM}\nWHERE p.a > (SELECT AVG(s.a) FROM shop.s s)", (2, "subquery_expression")),
+        (f"SELECT COUNT(*) {FROM}\nWHERE p.a IN ({{{{ ws | inclause }}}})", (2, "inclause_brackets")),
+        (f"SELECT COUNT(*) {FROM}\nWHERE DATEADD(DAY, 1, p.a) > 1", (2, "unknown_function")),
         (f"SELECT COUNT(*) {FROM}\nWHERE {{{{ w | sqlsafe }}}}", (2, "missing_policy_filter")),
         (f"SELECT COUNT(*) {FROM} GROUP BY\nIDENTIFIER({{{{ g }}}})", (2, "missing_policy_filter")),
         (
@@ -91,6 +104,58 @@ LIMITED = f"SELECT cleanroom.addnoise(COUNT(*), 0.1, {NOISE}) n {FROM} WHERE p.a
 def test_ordinary_templates_are_clean(text):
     """B-39: a linter that cries wolf is not read."""
     assert lint(text) == ()
+
+
+VALID = [
+    "SELECT COUNT_IF(age > 3) / NULLIF(COUNT(*), 0) AS r FROM customers",
+    "WITH g AS (SELECT status, COUNT(*) AS n FROM customers GROUP BY 1) SELECT SUM(n) AS s, MAX(n) AS m FROM g",
+    (
+        "WITH e AS (SELECT hashed_email, MAX(age) AS a FROM customers GROUP BY 1) "
+        "SELECT AVG(LEAST(GREATEST(a, 0), 99)) AS m FROM e"
+    ),
+    "WITH k AS (SELECT status FROM customers GROUP BY 1) SELECT status FROM k",
+]
+
+
+@pytest.mark.parametrize("text", VALID)
+def test_no_refusal_is_foretold_where_the_compiler_has_none(text):
+    """B-39: what may be refused is told from what will be."""
+    assert compiled(text).differential
+    told = [f"{finding.sentence} {finding.cure}" for finding in lint(text)]
+    assert [s for s in told if "refused" in s and "may be refused" not in s] == []
+    assert not any(f.rule in ("aggregate_not_allowed", "returns_rows") for f in lint(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "SELECT STDDEV(age) AS n FROM customers",
+        "SELECT MEDIAN(age) AS n FROM customers",
+        "SELECT ANY_VALUE(city) AS n FROM customers",
+        "SELECT SUM(age) OVER (PARTITION BY city) AS n FROM customers",
+        "SELECT COUNT(*) AS n FROM customers WHERE city IN (SELECT segment FROM segments)",
+        "SELECT COUNT(*) AS n FROM customers WHERE DATEADD(DAY, 1, since) > since",
+    ],
+)
+@pytest.mark.parametrize("privacy", [EPSILON_ONE, OFF])
+def test_a_refusal_that_is_foretold_happens(text, privacy):
+    """B-39: with differential privacy and without."""
+    assert any("will be refused" in finding.sentence and finding.line == 1 for finding in lint(text))
+    with pytest.raises(TemplateRefusedError):
+        compiled(text, given=privacy)
+
+
+@pytest.mark.parametrize("name", ["DATEADD", "STDDEV", "ARRAY_AGG", "COUNT_IF"])
+def test_calls_are_spelled_as_in_sql(name):
+    """B-39"""
+    arguments = {"DATEADD": "DAY, 1, p.a"}.get(name, "p.a")
+    assert any(f.sentence.startswith(f"{name} ") for f in lint(f"SELECT {name}({arguments}) AS n {FROM}"))
+
+
+def test_every_rule_of_its_own_is_documented():
+    """B-39"""
+    named = set(re.findall(r'_finding\(\s*[\w. ]+,\s*"(\w+)"|rule="(\w+)"', inspect.getsource(linter)))
+    assert {a or b for a, b in named} | {"unknown_function"} == set(linter.LINT_RULES)
 
 
 def test_noise_inside_does_not_excuse_an_exact_number_beside_it():

@@ -123,10 +123,12 @@ def test_linking_again_keeps_what_it_does_not_declare():
     first = house("airline", "provider", "link_datasets", **again)["linked"][0]["policy"]
     assert (first["join_columns"], first["max_rows"]) == (["tailnum"], 6)
     second = house("airline", "provider", "link_datasets", **again, policies={"flights": {"max_rows": 2}})
-    assert second["linked"][0]["policy"] == {"max_rows": 2, "join_columns": ["tailnum"]}
-    third = {"flights": {"join_columns": ["carrier"]}}
+    assert second["linked"][0]["policy"] == {**first, "max_rows": 2}
+    third = {"flights": {"join_columns": ["carrier"], "bounds": {"dep_delay": None}, "domains": None}}
     assert house("airline", "provider", "link_datasets", **again, policies=third)["linked"][0]["policy"] == {
-        "join_columns": ["carrier"]
+        "max_groups": 4,
+        "max_rows": 2,
+        "join_columns": ["carrier"],
     }
 
 

@@ -192,6 +192,21 @@ class BudgetExhaustedError(CleanRoomError):
         )
 
 
+class TooManyUnfinishedRunsError(CleanRoomError):
+    """Too many runs of this budget window failed or are not finished; nothing was charged."""
+
+    code = "too_many_unfinished_runs"
+    kind = Kind.BUDGET
+
+    def __init__(self, *, unfinished: int, limit: int) -> None:
+        super().__init__(
+            f"{unfinished} runs of this budget window have no release, and at most {limit} may: call those that can be "
+            "finished again, each with its own run id, or wait for the next window",
+            unfinished=unfinished,
+            limit=limit,
+        )
+
+
 class RunConflictError(CleanRoomError):
     """The run id is already used by a different request."""
 

@@ -11,8 +11,12 @@ from cleanroom.adapters.codec import encode
 from cleanroom.adapters.dynamodb_expressions import (
     ABSENT,
     COUNTABLE,
+    FINISH_IN_WINDOW,
     FITS,
+    IS_KIND,
+    MOVE_RUN,
     NEVER_FITS,
+    RUN_IN_STATE,
     SETTINGS_AT_VERSION,
     SPEND_EVER,
     SPEND_IN_WINDOW,
@@ -30,18 +34,26 @@ from cleanroom.adapters.dynamodb_keys import (
     window_key,
 )
 from cleanroom.privacy.accounting import WINDOW_DELTA_STEPS
-from cleanroom.rooms.ledger import TaskState, TaskStatus
+from cleanroom.rooms.ledger import RunState, TaskState, TaskStatus
 from cleanroom.rooms.ledger_chain import next_line, utc_text
-from cleanroom.rooms.ledger_rules import charge_body, metered, run_of, unmetered
+from cleanroom.rooms.ledger_rules import (
+    MOST_UNFINISHED,
+    charge_body,
+    counts_as_unfinished,
+    metered,
+    run_of,
+    unmetered,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
     from cleanroom.adapters.dynamodb import Table
     from cleanroom.adapters.dynamodb_history import Histories
-    from cleanroom.rooms.ledger import Charge
+    from cleanroom.rooms.ledger import Charge, RunRecord
     from cleanroom.rooms.ledger_chain import ChainHead
 
 RUN = "run/1"
@@ -138,6 +150,7 @@ def _window(table: Table, charge: Charge, key: Key, *, limit: int) -> TransactWr
         "delta_steps": counted.delta_steps,
         "unmetered_micro_epsilon": uncounted.micro_epsilon,
         "unmetered_delta_steps": uncounted.delta_steps,
+        "unfinished": int(counts_as_unfinished(charge)),
         "expires_at": int((charge.at + SPENDING_KEPT).timestamp()),
     }
     if charge.unmetered:
@@ -146,8 +159,29 @@ def _window(table: Table, charge: Charge, key: Key, *, limit: int) -> TransactWr
     else:
         delta_at_most = WINDOW_DELTA_STEPS - charge.price.delta_steps
         condition = FITS if at_most >= 0 and delta_at_most >= 0 else NEVER_FITS
-        values |= {"at_most": at_most, "delta_at_most": delta_at_most}
+        most = MOST_UNFINISHED if counts_as_unfinished(charge) else _LARGEST_LIMIT
+        values |= {"at_most": at_most, "delta_at_most": delta_at_most, "most_unfinished": most}
     return table.update(key, update=SPEND_IN_WINDOW, condition=condition, values=placeholders(**values))
+
+
+def finish_actions(table: Table, run: RunRecord, *, source: RunState, at: datetime) -> list[TransactWriteItemTypeDef]:
+    """Return the actions that make a run released: its move, and for each budget one unfinished run less."""
+    move = table.update(
+        run_key(run.run_id),
+        update=MOVE_RUN,
+        condition=RUN_IN_STATE,
+        values=placeholders(kind=RUN, source=source.value, to=RunState.RELEASED.value, at=utc_text(at)),
+    )
+    finish = [
+        table.update(
+            window_key(key, run.window),
+            update=FINISH_IN_WINDOW,
+            condition=IS_KIND,
+            values=placeholders(kind=WINDOW_SPENDING, minus_one=-1),
+        )
+        for key in run.budgets
+    ]
+    return [move, *finish]
 
 
 def _lifetime(table: Table, charge: Charge, key: Key) -> TransactWriteItemTypeDef:

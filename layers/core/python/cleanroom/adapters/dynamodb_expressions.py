@@ -16,17 +16,23 @@ IS_KIND = "#kind = :kind"
 
 # --- ledger: charge ---
 
-FITS = "attribute_not_exists(#pk) OR (#kind = :kind AND #micro_epsilon <= :at_most AND #delta_steps <= :delta_at_most)"
+_WITHIN = (
+    "#kind = :kind AND #micro_epsilon <= :at_most AND #delta_steps <= :delta_at_most"
+    " AND (attribute_not_exists(#unfinished) OR #unfinished < :most_unfinished)"
+)
+FITS = f"attribute_not_exists(#pk) OR ({_WITHIN})"
 # Where the price alone is over the limit: no item, or whatever is in it, can make it fit.
-NEVER_FITS = "#kind = :kind AND #micro_epsilon <= :at_most AND #delta_steps <= :delta_at_most"
+NEVER_FITS = _WITHIN
 COUNTABLE = (
     "attribute_not_exists(#pk) OR (#kind = :kind AND attribute_type(#micro_epsilon, :number)"
     " AND attribute_type(#delta_steps, :number))"
 )
 SPEND_IN_WINDOW = (
     "SET #kind = :kind, #expires_at = :expires_at ADD #micro_epsilon :micro_epsilon, #delta_steps :delta_steps,"
-    " #unmetered_micro_epsilon :unmetered_micro_epsilon, #unmetered_delta_steps :unmetered_delta_steps"
+    " #unmetered_micro_epsilon :unmetered_micro_epsilon, #unmetered_delta_steps :unmetered_delta_steps,"
+    " #unfinished :unfinished"
 )
+FINISH_IN_WINDOW = "ADD #unfinished :minus_one"
 SPEND_EVER = (
     "SET #kind = :kind ADD #micro_epsilon :micro_epsilon, #delta_steps :delta_steps,"
     " #unmetered_micro_epsilon :unmetered_micro_epsilon, #unmetered_delta_steps :unmetered_delta_steps"
@@ -71,7 +77,7 @@ CONDITIONS = (
     SAME_REQUEST_QUEUED,
     ROOM_OF_PROVIDER,
 )
-UPDATES = (SPEND_IN_WINDOW, SPEND_EVER, MOVE_RUN, OVERWRITE_ROOM, TOUCH_ROOM, CLOSE_ROOM)
+UPDATES = (SPEND_IN_WINDOW, FINISH_IN_WINDOW, SPEND_EVER, MOVE_RUN, OVERWRITE_ROOM, TOUCH_ROOM, CLOSE_ROOM)
 
 KEY_IN_PARTITION = "#pk = :pk"
 KEY_WITH_PREFIX = "#pk = :pk AND begins_with(#sk, :prefix)"

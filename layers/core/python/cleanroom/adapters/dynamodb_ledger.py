@@ -23,6 +23,7 @@ from cleanroom.adapters.dynamodb_charge import (
     WINDOW_SPENDING,
     charge_actions,
     charge_token,
+    finish_actions,
 )
 from cleanroom.adapters.dynamodb_expressions import (
     ABSENT,
@@ -49,8 +50,9 @@ from cleanroom.errors import (
     LedgerUnreadableError,
     RunNotFoundError,
     StaleChargeError,
+    TooManyUnfinishedRunsError,
 )
-from cleanroom.privacy.accounting import ZERO_PRICE, Price
+from cleanroom.privacy.accounting import WINDOW_DELTA_STEPS, ZERO_PRICE, Price
 from cleanroom.rooms.ledger import (
     BudgetKey,
     Charge,
@@ -67,7 +69,9 @@ from cleanroom.rooms.ledger import (
 from cleanroom.rooms.ledger_chain import ChainHead, next_line, utc_text
 from cleanroom.rooms.ledger_rules import (
     ADVANCES_FROM,
+    MOST_UNFINISHED,
     check_charge,
+    counts_as_unfinished,
     run_of,
     same_run,
     with_next_window,
@@ -134,9 +138,11 @@ class DynamoDbLedger:
 
     def spending(self, key: BudgetKey, *, window: int) -> Spending:
         """Return what was spent in that window and ever; zero where nothing was."""
+        stored = self._table.get(window_key(key, window))
         return Spending(
-            window=_price_of(self._table.get(window_key(key, window)), kind=WINDOW_SPENDING),
+            window=_price_of(stored, kind=WINDOW_SPENDING),
             lifetime=_price_of(self._table.get(lifetime_key(key)), kind=LIFETIME_SPENDING),
+            unfinished=0 if stored is None else Fields.of(stored, kind=WINDOW_SPENDING).number("unfinished"),
         )
 
     def charge(self, charge: Charge) -> RunRecord:
@@ -178,7 +184,9 @@ class DynamoDbLedger:
     def advance(self, run_id: str, *, to: RunState, at: datetime) -> RunRecord:
         """Move a run forward; moving it to where it is already changes nothing. Raises ConflictError otherwise."""
         sources = [state.value for state in ADVANCES_FROM.get(to, ())]
-        if sources:
+        if to is RunState.RELEASED:
+            self._finish(run_id, at=at)
+        elif sources:
             values = {"kind": RUN, "source": sources[0], "to": to.value, "at": utc_text(at)}
             if len(sources) > 1:
                 values["or_source"] = sources[1]
@@ -196,6 +204,25 @@ class DynamoDbLedger:
         if run.state is not to:
             raise ConflictError(f"run {run_id!r} is {run.state.value} and cannot become {to.value}")
         return run
+
+    def _finish(self, run_id: str, *, at: datetime) -> None:
+        """Move an executed run to released and count it as unfinished no longer, in one transaction.
+
+        Where it is not known to have been applied, or the run is elsewhere, the caller reads the run back.
+        """
+        run = self.run(run_id)
+        if run is None or run.state is not RunState.EXECUTED:
+            return
+        actions = finish_actions(self._table, run, source=RunState.EXECUTED, at=at)
+        # The window's item is gone long after its window, and then nothing counts by it any more.
+        for attempted in (actions if counts_as_unfinished(run) else actions[:1], actions[:1]):
+            try:
+                self._table.transact(attempted, self._table.backoff())
+            except CancelledError as cancelled:
+                if cancelled.failed[0]:
+                    return
+            else:
+                return
 
     def put_request(self, request: RunRequest) -> RunRequest:
         """Store an asynchronous request, or return the stored one of that id; refused overwrites queued only."""
@@ -276,6 +303,12 @@ class DynamoDbLedger:
         for number, key in enumerate(charge.budgets):
             if {f"window:{number}", f"lifetime:{number}"} & failed:
                 spent = self.spending(key, window=charge.window)
+                within = (
+                    spent.window.micro_epsilon + charge.price.micro_epsilon <= charge.limit_micro_epsilon[number]
+                    and spent.window.delta_steps + charge.price.delta_steps <= WINDOW_DELTA_STEPS
+                )
+                if within and counts_as_unfinished(charge) and spent.unfinished >= MOST_UNFINISHED:
+                    raise TooManyUnfinishedRunsError(unfinished=spent.unfinished, limit=MOST_UNFINISHED)
                 if f"window:{number}" in failed and not charge.unmetered:
                     raise BudgetExhaustedError(
                         price_micro_epsilon=charge.price.micro_epsilon,

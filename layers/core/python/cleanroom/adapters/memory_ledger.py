@@ -7,7 +7,13 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cleanroom.errors import BudgetExhaustedError, ConflictError, RunNotFoundError, StaleChargeError
+from cleanroom.errors import (
+    BudgetExhaustedError,
+    ConflictError,
+    RunNotFoundError,
+    StaleChargeError,
+    TooManyUnfinishedRunsError,
+)
 from cleanroom.privacy.accounting import WINDOW_DELTA_STEPS, ZERO_PRICE, Price
 from cleanroom.rooms.ledger import (
     BudgetKey,
@@ -24,8 +30,10 @@ from cleanroom.rooms.ledger import (
 from cleanroom.rooms.ledger_chain import ACCOUNT_HISTORY, ChainHead, head_after, next_line, utc_text
 from cleanroom.rooms.ledger_rules import (
     ADVANCES_FROM,
+    MOST_UNFINISHED,
     charge_body,
     check_charge,
+    counts_as_unfinished,
     may_replace,
     metered,
     run_of,
@@ -55,6 +63,7 @@ class MemoryLedger:
         self._settings: dict[BudgetKey, SettingsRecord] = {}
         self._task = TaskState()
         self._window_spent: dict[tuple[BudgetKey, int], Price] = {}
+        self._unfinished: dict[tuple[BudgetKey, int], int] = defaultdict(int)
         self._lifetime_spent: dict[BudgetKey, Price] = {}
         self._runs: dict[str, RunRecord] = {}
         self._advanced_at: dict[tuple[str, RunState], str] = {}
@@ -108,6 +117,7 @@ class MemoryLedger:
             return Spending(
                 window=self._window_spent.get((key, window), ZERO_PRICE),
                 lifetime=self._lifetime_spent.get(key, ZERO_PRICE),
+                unfinished=self._unfinished[key, window],
             )
 
     def charge(self, charge: Charge) -> RunRecord:
@@ -122,6 +132,7 @@ class MemoryLedger:
             for key in charge.budgets:
                 spent = self._window_spent.get((key, charge.window), ZERO_PRICE)
                 self._window_spent[key, charge.window] = spent + metered(charge)
+                self._unfinished[key, charge.window] += counts_as_unfinished(charge)
                 self._lifetime_spent[key] = self._lifetime_spent.get(key, ZERO_PRICE) + charge.price
             self._append(
                 (False, charge.room),
@@ -151,6 +162,9 @@ class MemoryLedger:
                 raise ConflictError(f"run {run_id!r} is {run.state.value} and cannot become {to.value}")
             self._advanced_at[run_id, to] = utc_text(at)
             self._runs[run_id] = replace(run, state=to)
+            if to is RunState.RELEASED:
+                for key in run.budgets:
+                    self._unfinished[key, run.window] -= counts_as_unfinished(run)
             return self._runs[run_id]
 
     def put_request(self, request: RunRequest) -> RunRequest:
@@ -198,6 +212,9 @@ class MemoryLedger:
         if charge.unmetered:
             return
         for key, limit in zip(charge.budgets, charge.limit_micro_epsilon, strict=True):
+            unfinished = self._unfinished[key, charge.window]
+            if counts_as_unfinished(charge) and not unfinished < MOST_UNFINISHED:
+                raise TooManyUnfinishedRunsError(unfinished=unfinished, limit=MOST_UNFINISHED)
             spent = self._window_spent.get((key, charge.window), ZERO_PRICE)
             after = spent + charge.price
             if not (after.micro_epsilon <= limit and after.delta_steps <= WINDOW_DELTA_STEPS):

@@ -58,10 +58,11 @@ class TaskState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spending:
-    """What one budget key has spent: in the window, and ever."""
+    """What one budget key has spent: in the window, and ever; and the window's priced runs without a release."""
 
     window: Price
     lifetime: Price
+    unfinished: int = 0
 
 
 class RunState(StrEnum):

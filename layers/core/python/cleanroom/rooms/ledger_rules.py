@@ -23,6 +23,14 @@ from cleanroom.rooms.ledger import (
 MAX_AMOUNT = 10**15
 """Largest price of one run, in micro-epsilon and in delta steps. 10^22 such runs still add up within 38 digits."""
 
+MOST_UNFINISHED = 20
+"""Priced runs of one budget and window that may be without a release, being worked on or failed.
+
+Whether the engine runs out of time or memory can depend on rows: that a run fails tells something for which no noise
+was paid. So failures are counted like a price: once this many runs have no release, no further one is charged until
+the next window. A run that is finished under its own id no longer counts.
+"""
+
 EARLIEST_BEFORE_SCHEDULE = timedelta(minutes=5)
 """How far a scheduled time may lie ahead of the clock: two machines' clocks differ, but not by more."""
 
@@ -54,6 +62,11 @@ def check_charge(charge: Charge) -> None:
             raise ValueError("limits, versions and windows are whole numbers from 0")
     if charge.at.tzinfo is None or not charge.run_id or not charge.request_digest:
         raise ValueError("a charge needs an aware time, a run id and a request digest")
+
+
+def counts_as_unfinished(run: Charge | RunRecord) -> bool:
+    """Return whether the run is counted until it is released: where protected rows are read, and limits hold."""
+    return run.price.micro_epsilon > 0 and not run.unmetered
 
 
 def run_of(charge: Charge) -> RunRecord:

@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.expressions import Scope, translate
-from cleanroom.templates.refusals import only, refuse, words
+from cleanroom.templates.refusals import only, refuse, spelled, words
 from cleanroom.templates.scalars import NUMERIC, OPEN, Scalar, Span, cast, combine, require
 from cleanroom.templates.trees import fragment, to_sql
 
@@ -105,7 +105,7 @@ def read_aggregate(node: exp.Expr, rows: Scope) -> Aggregate:
         return Aggregate(function=function, argument=argument, label=label)
     else:
         refuse(
-            f"{words(type(node))} has no private form yet",
+            f"{spelled(node)} has no private form yet",
             rule="aggregate_not_allowed",
             cure="use COUNT, SUM or AVG",
             at=node,
@@ -166,7 +166,7 @@ def plain_aggregate(node: exp.Expr, rows: Scope, *, exact_sums: bool) -> Scalar:
         return _collected(f"{words(type(node))}(:a)", cast(a, kind) if kind else a, kind=kind, span=a.span)
     if not isinstance(node, exp.Sum | exp.Avg):
         refuse(
-            f"{words(type(node))} is not supported",
+            f"{spelled(node)} is not supported",
             rule="aggregate_not_allowed",
             cure="use COUNT, SUM, AVG, MIN, MAX",
             at=node,

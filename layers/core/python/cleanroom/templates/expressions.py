@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from cleanroom.templates.functions import FUNCTIONS
 from cleanroom.templates.operators import OPERATORS
-from cleanroom.templates.refusals import refuse, words
+from cleanroom.templates.refusals import refuse, spelled
 from cleanroom.templates.scalars import Scalar
 
 _RANDOM = (exp.Rand, exp.Uniform, exp.Randn, exp.Uuid, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime)
@@ -46,7 +46,7 @@ def translate(node: exp.Expr, scope: Scope) -> Scalar:
 
 
 def _refuse_node(node: exp.Expr) -> NoReturn:
-    name = words(type(node))
+    name = spelled(node)
     if isinstance(node, exp.Subquery | exp.Select | exp.Exists | exp.SetOperation):
         refuse(
             "a subquery inside an expression is not supported yet",

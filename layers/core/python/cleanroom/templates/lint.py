@@ -9,7 +9,7 @@ compiler alone decides, and it proves where this only looks.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jinja2 import nodes
@@ -21,7 +21,7 @@ from cleanroom.templates.addnoise import is_addnoise, read_addnoise
 from cleanroom.templates.functions import FUNCTIONS
 from cleanroom.templates.operators import OPERATORS
 from cleanroom.templates.policy_filters import POLICY_FILTERS
-from cleanroom.templates.refusals import place_of, words
+from cleanroom.templates.refusals import place_of, spelled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,12 +30,32 @@ _IN_IDENTIFIER = re.compile(r"\bidentifier\s*\(\s*\Z", re.IGNORECASE)
 _STAND_IN = "lint_argument"
 _STAND_IN_TABLE = "lint.lint_table"
 _RANDOM = (exp.Rand, exp.Randn, exp.Uuid, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.Randstr)
-_MEASURED = (exp.Count, exp.Sum, exp.Avg)
+_MEASURED = (exp.Count, exp.CountIf, exp.Sum, exp.Avg)
 _ROW_VALUES = (
     *(exp.AnyValue, exp.ArrayAgg, exp.ArrayConcatAgg, exp.ArrayUniqueAgg, exp.First, exp.Last, exp.FirstValue),
     *(exp.LastValue, exp.NthValue, exp.GroupConcat, exp.Mode, exp.ArgMax, exp.ArgMin, exp.JSONObjectAgg),
-    *(exp.Min, exp.Max),
 )
+_IN_BRACKET = re.compile(r"\bin\s*\(\s*\Z", re.IGNORECASE)
+_MAYBE = "may be refused with differential 1, where it reads protected rows"
+
+LINT_RULES = {
+    "missing_policy_filter": "an argument becomes a name or SQL without a column policy filter",
+    "inclause_brackets": "`IN ({{ x | inclause }})`: inclause brings its own parentheses",
+    "select_star": "`SELECT *`; over tables it is refused",
+    "limit_in_subquery": f"LIMIT below the outermost SELECT; {_MAYBE}",
+    "table_not_linked": "FROM reads something else than a linked table, CTE or subquery; refused",
+    "window": "a window function; refused",
+    "subquery_expression": "a subquery inside an expression, as in `IN (SELECT …)`; refused",
+    "constant_noiserand": "noiserand of addnoise is a constant; it is never used",
+    "not_deterministic": "a function whose value changes from call to call; refused",
+    "row_value_aggregate": "an aggregate that gives the value of a single row; refused",
+    "extreme_value": f"MIN or MAX; {_MAYBE}",
+    "aggregate_not_allowed": "another aggregate without a private form; refused",
+    "unknown_function": "a function that is not on the list; refused",
+    "unnoised_number": "a number that gets noise with differential 1 only, and leaves exact with 0",
+    "returns_rows": "rows instead of aggregates; refused with differential 1",
+}
+"""Rule -> what it means, of the findings that are the linter's own; others are rules of refusals."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
@@ -91,6 +111,13 @@ def _policy_findings(tree: nodes.Template) -> Iterator[Finding]:
                 before = node.data
                 continue
             filters = {inner.name for inner in (node, *node.find_all(nodes.Filter)) if isinstance(inner, nodes.Filter)}
+            if "inclause" in filters and _IN_BRACKET.search(before) is not None:
+                yield Finding(
+                    line=node.lineno,
+                    rule="inclause_brackets",
+                    sentence="inclause brings its own parentheses: a list within a list is refused",
+                    cure="write IN {{ x | inclause }}",
+                )
             as_name = _IN_IDENTIFIER.search(before) is not None
             if ("sqlsafe" in filters or as_name) and not filters & POLICY_FILTERS and _argument(node) is not None:
                 yield Finding(
@@ -170,51 +197,100 @@ def _sql_findings(text: str, *, dialect: str) -> Iterator[Finding]:
     except TemplateRefusedError as refusal:
         yield _from_refusal(refusal)
         return
+    for finding, node in _found(select):
+        yield finding if finding.line else replace(finding, line=_line_of(node, text))
+
+
+def _found(select: exp.Select) -> Iterator[tuple[Finding, exp.Expr]]:
+    """Give each finding with its node; a line of 0 stands for one that the parser did not note."""
     calls = [node for node in select.walk() if is_addnoise(node) and not isinstance(node.parent, exp.Dot)]
-    yield from _addnoise_findings(calls)
+    for call in calls:
+        for finding in _addnoise_findings(call):
+            yield finding, call
+    windowed = {id(inner) for window in select.find_all(exp.Window) for inner in (window.this, window.this.this)}
     inside = {id(inner) for call in calls for inner in call.walk()}
     for node in select.walk():
-        if isinstance(node, exp.Star) and isinstance(node.parent, exp.Select):
-            yield _finding(
-                node,
-                "select_star",
-                "SELECT * names no columns: which ones leave cannot be checked",
-                "name the columns",
-            )
-        elif isinstance(node, exp.Limit | exp.Offset | exp.Fetch) and node.parent is not select:
-            yield _finding(
-                node.parent or node,
-                "limit_in_subquery",
-                "LIMIT inside a subquery or CTE picks rows, and which ones depends on other entities' rows",
-                "put LIMIT at the end of the outermost SELECT",
-            )
-        elif isinstance(node, exp.Table) and not _is_plain_table(node):
-            yield _finding(
-                node,
-                "table_not_linked",
-                "FROM reads something else than a linked table",
-                "use IDENTIFIER({{ source_table[0] }}), IDENTIFIER({{ my_table[0] }}) or the name of a linked table",
-            )
-        elif id(node) not in inside and (finding := _function_finding(node)) is not None:
-            yield finding
-    yield from _unnoised(select, inside)
+        if id(node) in windowed:
+            continue
+        finding = _clause_finding(node, select)
+        if finding is None and id(node) not in inside:
+            finding = _function_finding(node)
+        if finding is not None:
+            yield finding, node
+    yield from _unnoised(select, inside | windowed)
 
 
-def _addnoise_findings(calls: list[exp.Expr]) -> Iterator[Finding]:
-    for node in calls:
-        try:
-            read_addnoise(node)
-        except TemplateRefusedError as refusal:
-            yield _from_refusal(refusal)
-        call = node.expression if isinstance(node, exp.Dot) else node
-        noiserand = call.expressions[2] if len(call.expressions) > 2 else None
-        if isinstance(noiserand, exp.Literal):
-            yield _finding(
-                node,
-                "constant_noiserand",
-                "noiserand is a constant; it is checked and never used: the noise comes from the system's randomness",
-                "write UNIFORM(0::FLOAT, 1::FLOAT, RANDOM()), as is usual",
-            )
+def _line_of(node: exp.Expr, text: str) -> int:
+    """Return the line where the call first stands in the text, or else that of what is around it."""
+    match = re.search(rf"\b{re.escape(spelled(node)).replace('_', '_?')}\s*\(", text, re.IGNORECASE)
+    if match is not None:
+        return text.count("\n", 0, match.start()) + 1
+    around = node.parent
+    while around is not None:
+        line, _ = place_of(around)
+        if line is not None:
+            return line
+        around = around.parent
+    return 1
+
+
+def _clause_finding(node: exp.Expr, select: exp.Select) -> Finding | None:
+    if isinstance(node, exp.Star) and isinstance(node.parent, exp.Select):
+        return _finding(
+            node,
+            "select_star",
+            "SELECT * names no columns: which ones leave cannot be checked, and over tables it is refused",
+            "name the columns",
+        )
+    if isinstance(node, exp.Limit | exp.Offset | exp.Fetch) and node.parent is not select:
+        return _finding(
+            node.parent or node,
+            "limit_in_subquery",
+            f"LIMIT inside a subquery or CTE picks rows, and which ones may depend on other entities' rows: {_MAYBE}",
+            "put LIMIT at the end of the outermost SELECT",
+        )
+    if isinstance(node, exp.Table) and not _is_plain_table(node):
+        return _finding(
+            node,
+            "table_not_linked",
+            "FROM reads something else than a linked table",
+            "use IDENTIFIER({{ source_table[0] }}), IDENTIFIER({{ my_table[0] }}) or the name of a linked table",
+        )
+    if isinstance(node, exp.Window):
+        return _finding(node, "window", "window functions are not supported yet: it will be refused", "use GROUP BY")
+    if _is_subquery_expression(node):
+        return _finding(
+            node,
+            "subquery_expression",
+            "a subquery inside an expression is not supported yet: it will be refused",
+            "join it in FROM instead",
+        )
+    return None
+
+
+def _is_subquery_expression(node: exp.Expr) -> bool:
+    if isinstance(node, exp.Exists):
+        return True
+    if isinstance(node, exp.In):
+        return node.args.get("query") is not None
+    around = exp.From | exp.Join | exp.CTE | exp.Subquery | exp.In | exp.Exists | exp.SetOperation
+    return isinstance(node, exp.Subquery) and not isinstance(node.parent, around)
+
+
+def _addnoise_findings(node: exp.Expr) -> Iterator[Finding]:
+    try:
+        read_addnoise(node)
+    except TemplateRefusedError as refusal:
+        yield _from_refusal(refusal)
+    call = node.expression if isinstance(node, exp.Dot) else node
+    noiserand = call.expressions[2] if len(call.expressions) > 2 else None
+    if isinstance(noiserand, exp.Literal):
+        yield _finding(
+            node,
+            "constant_noiserand",
+            "noiserand is a constant; it is checked and never used: the noise comes from the system's randomness",
+            "write UNIFORM(0::FLOAT, 1::FLOAT, RANDOM()), as is usual",
+        )
 
 
 def _function_finding(node: exp.Expr) -> Finding | None:
@@ -229,21 +305,25 @@ def _function_finding(node: exp.Expr) -> Finding | None:
         return _finding(
             node,
             "row_value_aggregate",
-            f"{words(type(node))} gives the value of a single row: refused with differential 1",
+            f"{spelled(node)} gives the value of a single row: it will be refused",
             "use COUNT, SUM or AVG",
+        )
+    if isinstance(node, exp.Min | exp.Max):
+        return _finding(
+            node, "extreme_value", f"{spelled(node)} gives the value of a single row: {_MAYBE}", "use COUNT, SUM or AVG"
         )
     if isinstance(node, exp.AggFunc) and not isinstance(node, _MEASURED):
         return _finding(
             node,
             "aggregate_not_allowed",
-            f"{words(type(node))} has no private form yet: refused with differential 1",
+            f"{spelled(node)} has no private form yet: it will be refused",
             "use COUNT, SUM or AVG",
         )
     if isinstance(node, exp.Anonymous) and node.name.lower() != "identifier":
         return _unknown_function(node, node.name.upper())
     if isinstance(node, exp.Func) and not isinstance(node, exp.AggFunc | exp.DynamicIdentifier):
         allowed = type(node) in FUNCTIONS or type(node) in OPERATORS or not node.sql_names()
-        return None if allowed else _unknown_function(node, words(type(node)))
+        return None if allowed else _unknown_function(node, spelled(node))
     return None
 
 
@@ -252,30 +332,30 @@ def _unknown_function(node: exp.Expr, name: str) -> Finding:
         node,
         "unknown_function",
         f"{name} is not on the list of functions that cannot fail or leak: it will be refused",
-        "use a function of the list",
+        "use a function of the list in docs/sql.md",
     )
 
 
-def _unnoised(select: exp.Select, inside: set[int]) -> Iterator[Finding]:
+def _unnoised(select: exp.Select, inside: set[int]) -> Iterator[tuple[Finding, exp.Expr]]:
     """Find numbers that the template itself leaves without noise."""
     for column in select.expressions:
         for node in column.walk():
             if isinstance(node, _MEASURED) and id(node) not in inside:
-                yield _finding(
+                finding = _finding(
                     node,
                     "unnoised_number",
-                    f"{words(type(node))} gets noise while differential is 1, and leaves exact while it is 0",
+                    f"{spelled(node)} gets noise while differential is 1, and leaves exact while it is 0",
                     "set differential to 1 for those who run it, or wrap it in cleanroom.addnoise(…)",
                 )
-    aggregated = select.args.get("group") or any(column.find(exp.AggFunc) for column in select.expressions)
-    derived = any(source.find(exp.AggFunc) for source in (select.args.get("with_"), select.args.get("from_")) if source)
-    if not aggregated and not derived:
-        yield _finding(
+                yield finding, node
+    if select.find(exp.AggFunc, exp.Group, exp.Having) is None:
+        finding = _finding(
             select,
             "returns_rows",
             "the template returns rows, not aggregates: refused with differential 1",
             "aggregate: COUNT, SUM or AVG, with GROUP BY where needed",
         )
+        yield finding, select
 
 
 def _is_plain_table(node: exp.Table) -> bool:

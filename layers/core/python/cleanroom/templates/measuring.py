@@ -305,7 +305,11 @@ def _contribution_bounds(protected: Entity, *, grouped: bool, counts_rows: bool,
             cure=f"{protected.owner} declares max_rows, for one {protected.label}, in the policy of link_datasets",
             at=at,
         )
-    return ContributionBounds(max_groups=max(groups) if grouped else 1, max_rows=max(rows) if rows else 1)
+    most_groups, most_rows = max(groups, default=1), max(rows, default=1)
+    if grouped:
+        return ContributionBounds(max_groups=most_groups, max_rows=most_rows)
+    # One group holds all of an entity's weight: k groups of m rows weigh k m rows in one.
+    return ContributionBounds(max_groups=1, max_rows=most_groups * most_rows)
 
 
 def _texts(
@@ -319,7 +323,7 @@ def _texts(
         if public and any(inside(k) is not None for k in keys):
             texts["rows with other keys"] = "left out: their values are not in the declared domain"
     if any(c.part.kind is not PartKind.ENTITIES for c in columns):
-        texts["max rows per entity and group"] = str(bounds.max_rows)
+        texts["max rows per entity and group" if keys else "max rows per entity"] = str(bounds.max_rows)
     for c in columns:
         if c.grid is not None:
             texts[f"clamp of {c.name}"] = f"{float(c.grid.lo):g} to {float(c.grid.hi):g}"

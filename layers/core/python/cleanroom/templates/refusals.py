@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import NoReturn
 
 from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from cleanroom.errors import MissingBoundsError, TemplateRefusedError
+
+_CALL = re.compile(r"([A-Z][A-Z0-9_]*)\(")
 
 
 def place_of(node: exp.Expr | None) -> tuple[int | None, int | None]:
@@ -72,3 +76,12 @@ def words(kind: type[exp.Expr]) -> str:
     return "".join(
         f" {c}" if i and c.isupper() and not name[i - 1].isupper() else c for i, c in enumerate(name)
     ).upper()
+
+
+def spelled(node: exp.Expr) -> str:
+    """Return the name of a call as SQL writes it, e.g. `COUNT_IF`, `DATEADD`; of other nodes, their `words`."""
+    try:
+        match = _CALL.match(node.sql(dialect="snowflake", comments=False))
+    except (SqlglotError, ValueError, TypeError, AttributeError):  # a half-built node of a hostile text
+        match = None
+    return match[1] if match is not None else words(type(node))

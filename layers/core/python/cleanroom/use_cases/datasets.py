@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cleanroom.errors import InvalidRequestError, TableNotLinkedError
 from cleanroom.rooms.entity_detection import detect_entity_columns
 from cleanroom.rooms.names import check_table_name
-from cleanroom.rooms.policies import policy_from_json
+from cleanroom.rooms.policies import policy_as_json, policy_from_json
 from cleanroom.rooms.tables import Column, EntityColumn, LinkedTable, TablePolicy
 from cleanroom.use_cases.access import room_of_consumer, room_of_member, room_of_provider
 from cleanroom.use_cases.views import table_view
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
         SetColumns,
         UnlinkDatasets,
     )
-
-COLUMN_LISTS = ("join_columns", "project_columns", "activation_columns")
 
 
 def link_provider_datasets(arguments: LinkDatasets, party: str, services: RoomServices) -> object:
@@ -80,10 +78,18 @@ def _link(arguments: LinkDatasets, snapshot: Snapshot, party: str, services: Roo
 
 
 def _redeclared(earlier: TablePolicy, declared: dict[str, Any], columns: tuple[Column, ...]) -> TablePolicy:
-    """Return the policy as declared; lists of allowed columns that it does not name stay as they were set."""
-    policy = policy_from_json(declared, columns)
-    kept = {name: getattr(earlier, name) for name in COLUMN_LISTS if name not in declared}
-    return replace(policy, **kept)
+    """Return the earlier policy with what is declared now: key by key, bounds and domains column by column.
+
+    What is not named stays as it was; null takes it away.
+    """
+    merged = policy_as_json(earlier)
+    for key, value in declared.items():
+        before = merged.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            merged[key] = {name: one for name, one in {**before, **value}.items() if one is not None}
+        else:
+            merged[key] = value
+    return policy_from_json({key: value for key, value in merged.items() if value is not None}, columns)
 
 
 def _decided_before(earlier: LinkedTable | None, columns: tuple[Column, ...]) -> tuple[EntityColumn, ...] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from cleanroom.errors import CleanRoomError, InvalidRequestError, Kind
+from cleanroom.rooms.names import check_party
 from cleanroom.use_cases.arguments import RunAnalysis, parse_arguments
 from cleanroom.use_cases.run_ids import scoped_run_id
 from cleanroom.use_cases.run_template import refuse_request, run_analysis
@@ -23,11 +24,12 @@ def run_dropped_request(*, key: str, version_id: str, services: RunServices) -> 
     first part of the key: who may write below that prefix is for the bucket's policies to say, and its budget pays.
     """
     party, folder, *_rest = (*key.split("/"), "", "")
-    if folder != "runs":
-        raise InvalidRequestError("run requests belong under `<party>/runs/`")
+    check_party(party)
     run_id = hashlib.sha256(f"{key}\n{version_id}".encode()).hexdigest()[:40]
     arguments: RunAnalysis | None = None
     try:
+        if folder != "runs":
+            raise InvalidRequestError("run requests belong under `<party>/runs/`")
         arguments = parse_arguments(RunAnalysis, services.inbox.read(key=key, version_id=version_id))
         if arguments.run_id is not None:
             raise InvalidRequestError("a dropped request takes its run id from the object: leave run_id out")
