@@ -329,3 +329,20 @@ def test_running_times_are_rounded_up_to_a_public_step():
         clock.advance(seconds=worked)
         pace.hold(began)
         assert (clock.now() - began).total_seconds() == pytest.approx(waited)
+
+
+def test_a_caller_cannot_ask_by_failures_for_ever():
+    """A run that exhausts the engine for one entity only is an answer for which no noise was paid: 20 in a window."""
+    from cleanroom.errors import RunFailedError
+
+    house = furnished(settings={"differential": 1, "epsilon": 0.0001, "privacy_budget": 10})
+    working = house.runs.engine.execute
+
+    def exhausted(*_arguments, **_keywords):
+        raise RunFailedError("the run could not be computed")
+
+    house.runs.engine.execute = exhausted
+    codes = [house.ask("agency", "consumer", "run_analysis", **BY_CARRIER)[1]["error"]["code"] for _ in range(22)]
+    assert codes == ["run_failed"] * 20 + ["too_many_unfinished_runs"] * 2
+    house.runs.engine.execute = working
+    assert house.ask("agency", "consumer", "run_analysis", **BY_CARRIER)[0] == 402
