@@ -205,8 +205,7 @@ def _found(select: exp.Select) -> Iterator[tuple[Finding, exp.Expr]]:
     """Give each finding with its node; a line of 0 stands for one that the parser did not note."""
     calls = [node for node in select.walk() if is_addnoise(node) and not isinstance(node.parent, exp.Dot)]
     for call in calls:
-        for finding in _addnoise_findings(call):
-            yield finding, call
+        yield from ((finding, call) for finding in _addnoise_findings(call))
     windowed = {id(inner) for window in select.find_all(exp.Window) for inner in (window.this, window.this.this)}
     inside = {id(inner) for call in calls for inner in call.walk()}
     for node in select.walk():
