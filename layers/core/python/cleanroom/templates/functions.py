@@ -401,8 +401,12 @@ FUNCTIONS: Mapping[type[exp.Expr], Allowed] = {
     exp.Minute: Allowed(handler=_field("MINUTE"), reason=_PART),
     exp.Second: Allowed(handler=_field("SECOND"), reason=_PART),
     exp.Extract: Allowed(handler=extract, reason=_PART),
-    exp.TimestampTrunc: Allowed(handler=date_trunc, reason="in TRY; the unit is one of a fixed list"),
-    exp.DateTrunc: Allowed(handler=date_trunc, reason="in TRY; the unit is one of a fixed list"),
+    exp.TimestampTrunc: Allowed(
+        handler=date_trunc, reason="in TRY, NULL outside the years 1 to 9999; the unit is one of a fixed list"
+    ),
+    exp.DateTrunc: Allowed(
+        handler=date_trunc, reason="in TRY, NULL outside the years 1 to 9999; the unit is one of a fixed list"
+    ),
     exp.TsOrDsToDate: Allowed(handler=to_date, reason="TRY_CAST: NULL where the text is no date"),
 }
 """Parser's class -> what is allowed. One list, closed."""
