@@ -114,11 +114,12 @@ def _bucket_lifecycle(client: Client, bucket: str, value: Properties) -> None:
             "AbortIncompleteMultipartUpload",
             "ExpirationInDays",
             "NoncurrentVersionExpiration",
+            "Prefix",
         }
         if unknown := set(rule) - known:
             message = f"lifecycle rule {rule['Id']} of {bucket}: {', '.join(sorted(unknown))}"
             raise UncoveredError(message)
-        said = {"ID": rule["Id"], "Status": rule["Status"], "Filter": {"Prefix": ""}}
+        said = {"ID": rule["Id"], "Status": rule["Status"], "Filter": {"Prefix": rule.get("Prefix", "")}}
         if "ExpirationInDays" in rule:
             said["Expiration"] = {"Days": int(rule["ExpirationInDays"])}
         said |= {

@@ -58,7 +58,7 @@ def test_suspending_lifts_limits_and_marks_runs_and_resuming_enforces_everything
     assert house("airline", "provider", "is_dp_enabled_on_account")["rooms_with_dp_on"] == ["room"]
     suspended = house("airline", "provider", "suspend_account_dp_task")
     assert suspended["rooms_with_dp_on"] == ["room"]
-    assert "1 clean rooms still have DP on" in suspended["warning"]
+    assert "DP is still on in room:" in suspended["warning"]
     assert not house.schedule.is_enabled()
     release = house("agency", "consumer", "run_analysis", **BY_CARRIER)
     assert release["unmetered"] is True
