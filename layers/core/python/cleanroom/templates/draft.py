@@ -19,7 +19,8 @@ class ContributionBounds:
 
     Attributes:
         max_groups: whole groups; >= 1; 1 where there is no GROUP BY.
-        max_rows: rows in one group; >= 1; without GROUP BY all k m rows that an entity may weigh. Where only entities are counted it has no effect.
+        max_rows: rows in one group; >= 1; without GROUP BY all k m rows that an entity may weigh. Where only entities
+            are counted it has no effect.
     """
 
     max_groups: int

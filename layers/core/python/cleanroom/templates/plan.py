@@ -103,8 +103,8 @@ class ReleaseQuery:
     """What stands above the measurements: post-processing of noisy tables, free of charge.
 
     Attributes:
-        sql: DuckDB SQL over `m0`, `m1`, … giving the visible `columns`, then the hidden `identity` columns; with HAVING,
-            ORDER BY and LIMIT.
+        sql: DuckDB SQL over `m0`, `m1`, … giving the visible `columns`, then the hidden `identity` columns; with
+            HAVING, ORDER BY and LIMIT.
         interval_sql: the same without ORDER BY, LIMIT and top-level HAVING, over all replicates: it reads `m0`, `m1`, …
             that carry one more column `replicate` (BIGINT) and gives `replicate`, then the visible columns, then the
             identity columns. None where no column is `derived`.
