@@ -64,6 +64,14 @@ class Stores(dict):
         """Keep its other form."""
         self[party, run_id, name] = content
 
+    def get_drawn(self, *, party, run_id):
+        """Return the drawn noise."""
+        return dict.get(self, (party, run_id, "drawn"))
+
+    def put_drawn_if_absent(self, *, party, run_id, tables):
+        """Keep the drawn noise."""
+        return self.setdefault((party, run_id, "drawn"), tables)
+
     def location(self, *, party, run_id):
         """Return where it is."""
         return f"{party}/{run_id}"

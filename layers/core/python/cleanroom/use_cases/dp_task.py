@@ -53,9 +53,7 @@ def suspend_account_dp_task(_arguments: NoArguments, party: str, services: TaskS
     services.schedule.set_enabled(False)
     rooms = rooms_with_dp_on(services.ledger)
     warning = (
-        f"DP is still on in {', '.join(rooms)}: runs there are not limited until the task is resumed"
-        if rooms
-        else None
+        f"DP is still on in {', '.join(rooms)}: runs there are not limited until the task is resumed" if rooms else None
     )
     return {**task_view(task), "rooms_with_dp_on": rooms, "warning": warning}
 
