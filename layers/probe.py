@@ -68,9 +68,9 @@ class Stores(dict):
         """Return the drawn noise."""
         return dict.get(self, (party, run_id, "drawn"))
 
-    def put_drawn_if_absent(self, *, party, run_id, tables):
+    def put_drawn_if_absent(self, *, party, run_id, drawn):
         """Keep the drawn noise."""
-        return self.setdefault((party, run_id, "drawn"), tables)
+        return self.setdefault((party, run_id, "drawn"), drawn)
 
     def location(self, *, party, run_id):
         """Return where it is."""
