@@ -38,9 +38,11 @@ def measurements_of(
     gaussian = [c for d in drafts for c in d.columns if c.gaussian]
     epsilon = sum((c.epsilon for c in gaussian), Fraction(0))
     delta = sum((c.delta for c in gaussian), Fraction(0))
-    if delta > Fraction(WINDOW_DELTA_STEPS, DELTA_STEPS):
+    whole_delta = delta + selection_delta * sum(d.factors is None for d in drafts)
+    if whole_delta > Fraction(WINDOW_DELTA_STEPS, DELTA_STEPS):
         refuse(
-            f"the run's Gaussian columns cost a delta of {float(delta):g}, and a budget window has 0.001",
+            f"the run's Gaussian columns and private groups cost a delta of {float(whole_delta):g}, "
+            "and a budget window has 0.001",
             rule="too_much_delta",
             cure="ask for fewer Gaussian columns, or for less delta each",
         )

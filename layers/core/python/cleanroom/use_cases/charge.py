@@ -9,7 +9,7 @@ from cleanroom.privacy.accounting import limit_micro_epsilon
 from cleanroom.rooms.ledger import Charge, TaskStatus
 
 if TYPE_CHECKING:
-    from cleanroom.ports import Clock, Ledger, Renewal
+    from cleanroom.ports import Clock, Ledger, Renewal, Telemetry
     from cleanroom.privacy.accounting import Price
     from cleanroom.rooms.ledger import BudgetKey, RunRecord, SettingsRecord, TaskState
 
@@ -29,6 +29,7 @@ def charge_run(
     ledger: Ledger,
     renewal: Renewal,
     clock: Clock,
+    telemetry: Telemetry,
 ) -> RunRecord:
     """Charge `price` to `budget`, once per run id; while the task is suspended the run is marked unmetered (B-60).
 
@@ -55,7 +56,7 @@ def charge_run(
         at=clock.now(),
     )
     try:
-        return ledger.charge(charge)
+        run = ledger.charge(charge)
     except BudgetExhaustedError as refusal:
         raise BudgetExhaustedError(
             price_micro_epsilon=refusal.price_micro_epsilon,
@@ -65,3 +66,14 @@ def charge_run(
             spent_delta_steps=refusal.spent_delta_steps,
             window_ends=renewal.next_renewal(clock.now()).strftime("%Y-%m-%d %H:%M UTC"),
         ) from refusal
+    telemetry.step(
+        "charged",
+        run_id=run_id,
+        room=run.room,
+        template=run.template,
+        micro_epsilon=run.price.micro_epsilon,
+        unmetered=run.unmetered,
+    )
+    if run.unmetered:
+        telemetry.count("UnmeteredRuns")
+    return run

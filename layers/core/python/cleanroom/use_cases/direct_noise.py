@@ -64,17 +64,8 @@ def add_noise_to_values(arguments: AddNoise, party: str, services: NoiseServices
             ledger=services.ledger,
             renewal=services.renewal,
             clock=services.clock,
+            telemetry=services.telemetry,
         )
-        services.telemetry.step(
-            "charged",
-            run_id=run_id,
-            room=run.room,
-            template=run.template,
-            micro_epsilon=run.price.micro_epsilon,
-            unmetered=run.unmetered,
-        )
-        if run.unmetered:
-            services.telemetry.count("UnmeteredRuns")
     if run.request_digest != digest:
         raise RunConflictError("the run id belongs to another request")
     public_id = public_run_id(run_id)

@@ -125,16 +125,6 @@ def _charge_and_execute(
             if attempt == CHARGE_ATTEMPTS:
                 raise
             continue
-        services.telemetry.step(
-            "charged",
-            run_id=run_id,
-            room=run.room,
-            template=run.template,
-            micro_epsilon=run.price.micro_epsilon,
-            unmetered=run.unmetered,
-        )
-        if run.unmetered:
-            services.telemetry.count("UnmeteredRuns")
         if run.state is not RunState.CHARGED:
             return run
         if run.plan_digest != hashlib.sha256(plan_json).hexdigest() or run.table_versions != _digests(
@@ -171,6 +161,7 @@ def _charge(
         ledger=services.ledger,
         renewal=services.renewal,
         clock=services.clock,
+        telemetry=services.telemetry,
     )
 
 
