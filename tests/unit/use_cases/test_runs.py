@@ -295,7 +295,20 @@ def test_direct_noise_is_charged_once_and_repeats_itself_under_one_id():
     assert first["values"] != [120.0, 340.5]
 
 
-@pytest.mark.parametrize("changed", [{"values": [1e300]}, {"sensitivity": 0}, {"epsilon": -1}, {"values": []}])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"values": [1e300]},
+        {"sensitivity": 0},
+        {"sensitivity": 5e-324},
+        {"sensitivity": 1e300},
+        {"epsilon": -1},
+        {"epsilon": 1e-12},
+        {"epsilon": 1e12},
+        {"delta": 1e-200, "gaussian": True},
+        {"values": []},
+    ],
+)
 def test_direct_noise_refuses_what_has_no_private_meaning(changed):
     house = furnished()
     asked = {"cleanroom_name": "room", "values": [1.0], "sensitivity": 1.0, "epsilon": 0.5, **changed}
@@ -346,3 +359,15 @@ def test_a_caller_cannot_ask_by_failures_for_ever():
     assert codes == ["run_failed"] * 20 + ["too_many_unfinished_runs"] * 2
     house.runs.engine.execute = working
     assert house.ask("agency", "consumer", "run_analysis", **BY_CARRIER)[0] == 402
+
+
+@pytest.mark.parametrize("gaussian", [False, True])
+@pytest.mark.parametrize("sensitivity", [1e-100, 1.0, 1e100])
+@pytest.mark.parametrize("epsilon", [1e-6, 1e6])
+def test_direct_noise_can_be_drawn_at_the_ends_of_what_it_takes(gaussian, sensitivity, epsilon):
+    """What is charged is released."""
+    house = furnished(settings={"differential": 1, "privacy_budget": 10**7})
+    asked = {"cleanroom_name": "room", "values": [0.0], "sensitivity": sensitivity, "epsilon": epsilon}
+    answer = house("agency", "consumer", "add_noise", **asked, gaussian=gaussian, delta=1e-30)
+    assert answer["state"] == "released"
+    assert spent(house) == epsilon

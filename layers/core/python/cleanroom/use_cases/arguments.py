@@ -138,14 +138,15 @@ class AddNoise(CleanRoomArguments, frozen=True, kw_only=True):
     """Noise for numbers that a pipeline computed itself, charged to the caller's budget.
 
     values: the numbers. sensitivity: how far, in the norm of the mechanism (L1, or L2 with `gaussian`), one entity can
-    move the whole list; the caller answers for it.
+    move the whole list; the caller answers for it. In the ranges taken every noise can be drawn exactly: nothing is
+    charged for noise that cannot be had.
     """
 
     values: Annotated[tuple[float, ...], msgspec.Meta(min_length=1, max_length=10_000)]
-    sensitivity: Annotated[float, msgspec.Meta(gt=0)]
-    epsilon: Annotated[float, msgspec.Meta(gt=0)]
+    sensitivity: Annotated[float, msgspec.Meta(ge=1e-100, le=1e100)]
+    epsilon: Annotated[float, msgspec.Meta(ge=1e-6, le=1e6)]
     gaussian: bool = False
-    delta: Annotated[float, msgspec.Meta(gt=0, le=1e-3)] = 1e-6
+    delta: Annotated[float, msgspec.Meta(ge=1e-30, le=1e-3)] = 1e-6
     run_id: RunId | None = None
 
 
