@@ -110,3 +110,12 @@ def is_written_out(tree: exp.Expr) -> bool:
 def to_sql(tree: exp.Expr) -> str:
     """Return the tree as DuckDB SQL."""
     return tree.sql(dialect="duckdb", comments=False)
+
+
+def laid_out(sql: str) -> str:
+    """Return SQL that `to_sql` wrote, in lines for people to read; nothing but white space differs.
+
+    A text that would not come out of the parser as it went in is given back as it is.
+    """
+    tree = sqlglot.parse_one(sql, dialect="duckdb")
+    return tree.sql(dialect="duckdb", pretty=True) if to_sql(tree) == sql else sql

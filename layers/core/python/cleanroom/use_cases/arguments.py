@@ -118,6 +118,12 @@ class RunArguments(CleanRoomArguments, frozen=True, kw_only=True):
     arguments: dict[str, Any] = {}
 
 
+class ProviderRunArguments(RunArguments, frozen=True, kw_only=True):
+    """A quote or an explanation of a provider's run over a consumer's tables."""
+
+    consumer_name: Name
+
+
 class RunAnalysis(RunArguments, frozen=True, kw_only=True):
     """Run a template.
 

@@ -11,7 +11,7 @@ from cleanroom.templates.compile import compile_query
 from cleanroom.templates.render import render
 from cleanroom.templates.template import CompileContext
 from cleanroom.use_cases.access import room_of_consumer, room_of_provider
-from cleanroom.use_cases.arguments import SubmitAnalysisRequest
+from cleanroom.use_cases.arguments import ProviderRunArguments, SubmitAnalysisRequest
 from cleanroom.use_cases.settings import provider_run_key
 from cleanroom.use_cases.templates import added_template, template_digest
 
@@ -83,7 +83,7 @@ def prepare(arguments: RunArguments, party: str, services: RunServices) -> Prepa
 
 def _who_runs(arguments: RunArguments, party: str, services: RunServices) -> tuple[Snapshot, str, BudgetKey]:
     """Return the room, the consumer whose tables are `my_table`, and whose budget pays."""
-    if isinstance(arguments, SubmitAnalysisRequest):
+    if isinstance(arguments, SubmitAnalysisRequest | ProviderRunArguments):
         snapshot = room_of_provider(services.catalogue, arguments.cleanroom_name, party)
         consumer = snapshot.consumer(arguments.consumer_name)
         if consumer is None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cleanroom.use_cases.half_widths import half_width_of
+from cleanroom.use_cases.plan_views import measurement_view
 from cleanroom.use_cases.prepare import prepare
 from cleanroom.use_cases.settings import budget_view
 
 if TYPE_CHECKING:
     from cleanroom.ports import RunServices
-    from cleanroom.templates.plan import Measurement
     from cleanroom.use_cases.arguments import RunArguments
 
 
@@ -34,7 +33,7 @@ def quote_analysis(arguments: RunArguments, party: str, services: RunServices) -
             {"what": p.what, "epsilon": p.price.micro_epsilon / 1e6, "delta": p.price.delta_steps / 1e12}
             for p in plan.parts
         ],
-        "measurements": [_measurement_view(m) for m in plan.measurements],
+        "measurements": [measurement_view(m) for m in plan.measurements],
         "entity": plan.entity,
         "runs_left": remaining // price if price else None,
         "budget": budget,
@@ -46,31 +45,3 @@ def get_sql_jinja(arguments: RunArguments, party: str, services: RunServices) ->
     """Return what a template renders to with these arguments, and the checked query that would run."""
     prepared = prepare(arguments, party, services)
     return {"template_name": prepared.template, "rendered": prepared.rendered.sql, "query": prepared.plan.sql}
-
-
-def _measurement_view(measurement: Measurement) -> dict[str, object]:
-    selection = measurement.partition_selection
-    return {
-        "name": measurement.name,
-        "keys": list(measurement.keys),
-        "group_keys": "private" if selection is not None else "public",
-        "threshold": _threshold(measurement),
-        "bounds": dict(measurement.bounds),
-        "columns": [
-            {
-                "measures": c.meaning,
-                "noise": c.noise.as_json(),
-                "plus_or_minus_95": half_width_of(c),
-            }
-            for c in measurement.columns
-        ],
-    }
-
-
-def _threshold(measurement: Measurement) -> float | None:
-    """Return tau in entities."""
-    selection = measurement.partition_selection
-    if selection is None:
-        return None
-    column = next(c for c in measurement.columns if c.name == selection.column)
-    return float(selection.tau * column.unit)

@@ -1,0 +1,80 @@
+"""How a plan looks to people: what is measured, with which noise, at which price; and the SQL that would run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cleanroom.templates.trees import laid_out
+from cleanroom.use_cases.half_widths import half_width_of
+
+if TYPE_CHECKING:
+    from cleanroom.privacy.accounting import Price
+    from cleanroom.templates.plan import MeasuredColumn, Measurement, Plan
+
+
+def price_view(price: Price) -> dict[str, float]:
+    """Return a price as people read it."""
+    return {"epsilon": price.micro_epsilon / 1e6, "delta": price.delta_steps / 1e12}
+
+
+def measurement_view(measurement: Measurement) -> dict[str, object]:
+    """Return one measurement as a quote shows it; `threshold` is tau, in entities."""
+    return {
+        "name": measurement.name,
+        "keys": list(measurement.keys),
+        "group_keys": "private" if measurement.partition_selection is not None else "public",
+        "threshold": _threshold(measurement),
+        "bounds": dict(measurement.bounds),
+        "columns": [
+            {"measures": c.meaning, "noise": c.noise.as_json(), "plus_or_minus_95": half_width_of(c)}
+            for c in measurement.columns
+        ],
+    }
+
+
+def explained_plan(plan: Plan) -> dict[str, object]:
+    """Return all of a plan: tables read, measurements with their exact SQL and noise, release SQL, price by part."""
+    return {
+        "differential": int(plan.differential),
+        "entity": plan.entity,
+        "tables": [
+            {"relation": use.relation, "table": use.table.full_name, "columns": list(use.columns)}
+            for use in plan.tables
+        ],
+        "measurements": [_explained_measurement(m) for m in plan.measurements],
+        "release_sql": laid_out(plan.release.sql),
+        "interval_sql": None if plan.release.interval_sql is None else laid_out(plan.release.interval_sql),
+        "columns": [{"name": c.name, "role": c.role} for c in plan.release.columns],
+        "price": {
+            **price_view(plan.price),
+            "parts": [{"what": p.what, **price_view(p.price)} for p in plan.parts],
+        },
+        "notes": list(plan.notes),
+    }
+
+
+def _explained_measurement(measurement: Measurement) -> dict[str, object]:
+    view = measurement_view(measurement)
+    view["columns"] = [_explained_column(c) for c in measurement.columns]
+    return {**view, "exact_sql": laid_out(measurement.exact_sql)}
+
+
+def _explained_column(column: MeasuredColumn) -> dict[str, object]:
+    return {
+        "name": column.name,
+        "measures": column.meaning,
+        "step": float(column.unit),
+        "sensitivity": {"norm": column.norm, "steps": str(column.sensitivity), "squared": column.norm == "l2"},
+        "noise": column.noise.as_json(),
+        "price": price_view(column.price),
+        "plus_or_minus_95": half_width_of(column),
+    }
+
+
+def _threshold(measurement: Measurement) -> float | None:
+    """Return tau in entities."""
+    selection = measurement.partition_selection
+    if selection is None:
+        return None
+    column = next(c for c in measurement.columns if c.name == selection.column)
+    return float(selection.tau * column.unit)
