@@ -57,6 +57,21 @@ def test_a_policy_is_read_as_declared():
     assert policy.activation_columns == ()
 
 
+def test_ranges_of_dates_and_timestamps_are_days_and_microseconds():
+    """Counted by hand: 2024-01-01 is 54 years, 13 of them leap years, after 1970-01-01."""
+    declared = {"bounds": {"day": ["2024-01-01", "2024-12-31"], "at": ["2024-01-01", "2024-01-01 00:00:01.5"]}}
+    policy = policy_from_json(declared, COLUMNS)
+    first = 54 * 365 + 13
+    assert policy.bounds["day"] == ColumnBounds(lo=Fraction(first), hi=Fraction(first + 365), kind=ColumnType.DATE)
+    at = policy.bounds["at"]
+    assert (at.lo, at.hi - at.lo) == (first * 86_400 * 10**6, 1_500_000)
+    assert policy_as_json(policy)["bounds"] == {
+        "day": ["2024-01-01", "2024-12-31"],
+        "at": ["2024-01-01 00:00:00", "2024-01-01 00:00:01.500000"],
+    }
+    assert policy_from_json(policy_as_json(policy), COLUMNS) == policy
+
+
 def test_a_policy_comes_back_as_it_was_declared():
     """B-80"""
     policy = policy_from_json(FULL, COLUMNS)
@@ -93,8 +108,15 @@ def test_column_names_are_compared_without_case_and_kept_lower():
         *(({"min_entities": value}, "min_entities must be") for value in (-1, 0.5, True, "3")),
         ({"bounds": [1]}, "object"),
         ({"bounds": {"nothing": [0, 1]}}, "does not have"),
-        ({"bounds": {"tailnum": [0, 1]}}, "only number columns"),
-        ({"bounds": {"day": [0, 1]}}, "only number columns"),
+        ({"bounds": {"tailnum": [0, 1]}}, "only number, date and timestamp columns"),
+        *(
+            ({"bounds": {"day": value}}, "bounds.day")
+            for value in (
+                *([0, 1], ["2024-01-01"], ["2024-01-02", "2024-01-01"], ["2024-01-01", "2024-01-01"], "2024-01-01"),
+                *(["2024-01-01", "2024-02-30"], ["2024-01-01", "2024-02-01 00:00:00"], ["0000-01-01", "2024-01-01"]),
+            )
+        ),
+        ({"bounds": {"at": ["2024-01-01", "2024-01-01 00:00:00.0000001"]}}, "bounds.at"),
         ({"bounds": {"month": [0, 1], "MONTH": [0, 2]}}, "twice"),
         *(
             ({"bounds": {"month": value}}, "bounds.month")

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from cleanroom.errors import InvalidRequestError
 from cleanroom.privacy.accounting import exact_fraction
+from cleanroom.rooms.moments import moment_number, moment_text
 from cleanroom.rooms.tables import Column, ColumnBounds, ColumnType, Domain, TablePolicy
 
 MAX_DOMAIN = 1_000_000  # values of one column; more combinations than this are refused anyway
@@ -23,6 +24,7 @@ _KEYS = (
     *("join_columns", "project_columns", "activation_columns"),
 )
 _NUMBERS = (ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.DOUBLE)
+_MOMENTS = (ColumnType.DATE, ColumnType.TIMESTAMP)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -30,9 +32,9 @@ def policy_from_json(policy: object, columns: Sequence[Column]) -> TablePolicy:
     """Return the policy that a JSON object declares for a table with these columns.
 
     Args:
-        policy: keys `max_rows`, `max_groups` (whole numbers >= 1), `bounds` (column -> [lo, hi]), `domains`
-            (column -> list of values, or {"range": [first, last]} for whole numbers and dates), `min_entities`
-            (whole number >= 0), and `join_columns`, `project_columns`, `activation_columns` (lists of columns).
+        policy: keys `max_rows`, `max_groups` (whole numbers >= 1), `bounds` (column -> [lo, hi]; dates as
+            "YYYY-MM-DD", timestamps also as "YYYY-MM-DD HH:MM:SS"), `domains` (column -> list of values, or
+            {"range": [first, last]} for whole numbers and dates), `min_entities` (whole number >= 0), and `join_columns`, `project_columns`, `activation_columns` (lists of columns).
             Column names are compared without regard to case.
         columns: the table's schema.
 
@@ -66,7 +68,7 @@ def policy_as_json(policy: TablePolicy) -> dict[str, object]:
     written: dict[str, object] = {
         "max_rows": policy.max_rows,
         "max_groups": policy.max_groups,
-        "bounds": {name: [_number(bounds.lo), _number(bounds.hi)] for name, bounds in policy.bounds.items()} or None,
+        "bounds": {name: _bounds_as_json(bounds) for name, bounds in policy.bounds.items()} or None,
         "domains": {name: _domain_as_json(domain) for name, domain in policy.domains.items()} or None,
         "min_entities": policy.min_entities or None,
     }
@@ -119,9 +121,11 @@ def _whole(policy: Mapping[str, object], key: str, *, smallest: int, largest: in
 
 def _bounds(value: object, column: Column) -> ColumnBounds:
     key = f"bounds.{column.name.lower()}"
+    if column.type in _MOMENTS:
+        return _moment_bounds(value, column, key=key)
     if column.type not in _NUMBERS:
         raise InvalidRequestError(
-            f"{key}: only number columns have bounds, and this one is {column.type.value}", key=key
+            f"{key}: only number, date and timestamp columns have bounds, and this one is {column.type.value}", key=key
         )
     if not isinstance(value, (list, tuple)) or len(value) != 2:
         raise InvalidRequestError(f"{key} must be [lo, hi], two numbers with lo < hi", key=key)
@@ -129,6 +133,18 @@ def _bounds(value: object, column: Column) -> ColumnBounds:
     if not lo < hi:
         raise InvalidRequestError(f"{key} must be [lo, hi] with lo < hi", key=key)
     return ColumnBounds(lo=lo, hi=hi)
+
+
+def _moment_bounds(value: object, column: Column, *, key: str) -> ColumnBounds:
+    written = '"YYYY-MM-DD"' + (' or "YYYY-MM-DD HH:MM:SS"' if column.type is ColumnType.TIMESTAMP else "")
+    possible = InvalidRequestError(f"{key} must be [first, last], each as {written}, with first < last", key=key)
+    if not isinstance(value, (list, tuple)) or len(value) != 2:
+        raise possible
+    ends = [moment_number(end, column.type) if isinstance(end, str) else None for end in value]
+    first, last = ends
+    if first is None or last is None or not first < last:
+        raise possible
+    return ColumnBounds(lo=Fraction(first), hi=Fraction(last), kind=column.type)
 
 
 def _fraction(value: object, *, key: str) -> Fraction:
@@ -210,6 +226,12 @@ def _is_date(value: str) -> bool:
 
 def _ordinal(value: str | int | bool) -> int:
     return date.fromisoformat(value).toordinal() if isinstance(value, str) else int(value)
+
+
+def _bounds_as_json(bounds: ColumnBounds) -> list[object]:
+    if bounds.kind is not None:
+        return [moment_text(bounds.lo, bounds.kind), moment_text(bounds.hi, bounds.kind)]
+    return [_number(bounds.lo), _number(bounds.hi)]
 
 
 def _number(value: Fraction) -> int | float:

@@ -55,10 +55,17 @@ class EntityColumn:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ColumnBounds:
-    """The declared range of a column; values outside are clamped. Dates and timestamps are not covered yet."""
+    """The declared range of a column; values outside are clamped.
+
+    Attributes:
+        lo, hi: ends of the range, both in it: numbers; of a date, days since 1970-01-01; of a timestamp, microseconds
+            since then (`rooms/moments.py`).
+        kind: DATE or TIMESTAMP for those; None for numbers.
+    """
 
     lo: Fraction
     hi: Fraction
+    kind: ColumnType | None = None
 
     def __post_init__(self) -> None:
         if not self.lo < self.hi:

@@ -73,7 +73,8 @@ def key_name(position: int) -> str:
 
 def inside(key: Scalar) -> exp.Expr | None:
     """Return the condition that a row's key is in its declared domain; None where it always is."""
-    if key.values is None or key.type is ColumnType.BOOLEAN or not isinstance(key.sql, exp.Column | exp.TryCast):
+    held = key.declared or isinstance(key.sql, exp.Column | exp.TryCast)
+    if key.values is None or key.type is ColumnType.BOOLEAN or not held:
         return None
     listed = [v for v in key.values if not isinstance(v, exp.Null)]
     condition: exp.Expr = exp.In(this=key.sql.copy(), expressions=[v.copy() for v in listed])

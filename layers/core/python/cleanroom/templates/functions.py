@@ -67,7 +67,7 @@ def _extreme(word: str, span: Callable[[list[Span]], Span]) -> Handler:
         names = {f"a{i}": part for i, part in enumerate(parts)}
         any_null = " OR ".join(f":{n} IS NULL" for n in names)  # the engine would skip NULLs, Snowflake does not
         text = f"CASE WHEN {any_null} THEN NULL ELSE {word}({', '.join(f':{n}' for n in names)}) END"
-        known = span([p.span for p in parts]) if to in NUMERIC else Span()
+        known = span([p.span for p in parts if p.type is not None])
         return build(lambda trees: fragment(text, **trees), names, kind=to, span=known, copies=2)
 
     return handler

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import floor
 
 from sqlglot import exp
 
+from cleanroom.rooms.moments import MICROSECONDS_PER_DAY, moment_number
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.refusals import refuse
 from cleanroom.templates.trees import fragment
@@ -30,7 +32,10 @@ MOST_PARTS = 20_000
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Span:
-    """The range of a number as far as it is declared; None where it is open. Values outside get clamped to it."""
+    """The range of a number as far as it is declared; None where it is open. Values outside get clamped to it.
+
+    Of a date it is in days since 1970-01-01, of a timestamp in microseconds since then (`rooms/moments.py`).
+    """
 
     lo: Fraction | None = None
     hi: Fraction | None = None
@@ -66,8 +71,10 @@ class Scalar:
         nullable: False only where NULL is ruled out.
         size: about how many parts the tree has, once the columns of CTEs and subqueries are replaced by what they
             stand for; some operands are written several times, so it can grow fast.
-        span: declared range, for numbers.
+        span: declared range, for numbers, dates and timestamps.
         values: all possible values as literals, NULL among them where possible; None where not a short public list.
+        declared: a row may hold others than `values`, against what the owner declared; rows that do are left out of a
+            grouping by them. So it is with a column, too.
         drawn: set where all that it depends on is one row of one public relation.
         constant: depends on no row at all.
         literal: the value, where it is written in the query.
@@ -82,6 +89,7 @@ class Scalar:
     size: int = 1
     span: Span = OPEN
     values: tuple[exp.Expr, ...] | None = None
+    declared: bool = False
     drawn: Drawn | None = None
     constant: bool = False
     literal: str | int | Fraction | bool | None = None
@@ -175,9 +183,33 @@ def cast(scalar: Scalar, to: ColumnType) -> Scalar:
     text = f"CAST(:a AS {_NATIVE[to]})" if lossless else f"TRY_CAST(:a AS {_NATIVE[to]})"
     if to is ColumnType.TEXT and scalar.type in TEMPORAL:
         text = f"TRY_CAST({within_years(_NATIVE[scalar.type])} AS VARCHAR)"
-    span = scalar.span if scalar.type in NUMERIC and to in NUMERIC else Span()
+    if to is ColumnType.INTEGER and scalar.type is ColumnType.DOUBLE:  # the engine would round halves to even
+        text = "TRY_CAST(ROUND(:a) AS BIGINT)"
+    span = _cast_span(scalar, to)
     result = combine(text, kind=to, span=span, nullable=scalar.nullable or not lossless, a=scalar)
     return replace(result, literal=scalar.literal)
+
+
+def _cast_span(scalar: Scalar, to: ColumnType) -> Span:
+    """Return the range after a cast: the same number, rounded, or the same moment in another unit."""
+    if isinstance(scalar.literal, str) and to in TEMPORAL:
+        number = moment_number(scalar.literal, to)
+        return Span() if number is None else Span(lo=Fraction(number), hi=Fraction(number))
+    ends = scalar.span.lo, scalar.span.hi
+    if scalar.type is to or (scalar.type in NUMERIC and to in NUMERIC):
+        if to is ColumnType.INTEGER and scalar.type is not to:  # halves go away from zero
+            lo, hi = (
+                None if e is None else Fraction(floor(abs(e) + Fraction(1, 2)) * (1 if e > 0 else -1)) for e in ends
+            )
+            return Span(lo=lo, hi=hi)
+        return scalar.span
+    if scalar.type is ColumnType.DATE and to is ColumnType.TIMESTAMP:
+        lo, hi = (None if e is None else e * MICROSECONDS_PER_DAY for e in ends)
+        return Span(lo=lo, hi=hi)
+    if scalar.type is ColumnType.TIMESTAMP and to is ColumnType.DATE:
+        lo, hi = (None if e is None else Fraction(floor(e / MICROSECONDS_PER_DAY)) for e in ends)
+        return Span(lo=lo, hi=hi)
+    return Span()
 
 
 def common_type(parts: list[Scalar], *, at: exp.Expr) -> ColumnType | None:
