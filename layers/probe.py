@@ -76,6 +76,10 @@ class Stores(dict):
         """Return where it is."""
         return f"{party}/{run_id}"
 
+    def keep_receipt_key(self, *, fingerprint, pem):
+        """Keep a public key."""
+        self.setdefault(fingerprint, pem)
+
 
 class Releases(Stores):
     """The release store's `get` is by party and run."""
@@ -127,13 +131,18 @@ def main() -> None:
             if FUNCTION != "AddNoiseFunction":
                 return b"{}"
             from cleanroom.adapters.duckdb_release import DuckDbReleaseEngine
+            from cleanroom.adapters.memory_signer import MemoryReceiptSigner
             from cleanroom.use_cases.release import release_run
+            from cleanroom.verify_receipt import verified_receipt
+
+            signer = MemoryReceiptSigner()
 
             noise_services = NoiseServices(
                 catalogue=catalogue,
                 ledger=ledger,
                 exact=exact,
                 releases=releases,
+                signer=signer,
                 engine=DuckDbReleaseEngine(),
                 entropy=SystemEntropy(),
                 renewal=renewal,
@@ -141,7 +150,9 @@ def main() -> None:
                 ids=SystemIds(),
                 telemetry=telemetry,
             )
-            return release_run(run_id, noise_services)
+            release = release_run(run_id, noise_services)
+            assert verified_receipt(release, [signer.key().pem.encode()])["run_id"]
+            return release
 
     run_services = RunServices(
         catalogue=catalogue,

@@ -56,7 +56,7 @@ CREATED: dict[str, set[str]] = {
     "AWS::DynamoDB::Table": {"AttributeDefinitions", "BillingMode", "DeletionProtectionEnabled", "KeySchema"},
     "AWS::IAM::Policy": {"PolicyDocument", "PolicyName", "Roles"},
     "AWS::IAM::Role": {"AssumeRolePolicyDocument"},
-    "AWS::KMS::Key": {"Description", "EnableKeyRotation", "KeyPolicy"},
+    "AWS::KMS::Key": {"Description", "EnableKeyRotation", "KeyPolicy", "KeySpec", "KeyUsage"},
     "AWS::Lambda::EventSourceMapping": {
         "BatchSize",
         "EventSourceArn",
@@ -151,10 +151,10 @@ def adapt(template: Template, *, emulator: Emulator, code_bucket: str, layers: l
             _allow_without_tls(properties["PolicyDocument"])
             _name_sessions(properties["PolicyDocument"])
         elif resource["Type"] == "AWS::IAM::Policy":
-            _without_encryption_context(properties["PolicyDocument"])
+            _without_keys_of_requests(properties["PolicyDocument"])
             _name_schedule(properties["PolicyDocument"])
         elif resource["Type"] == "AWS::KMS::Key":
-            _without_encryption_context(properties["KeyPolicy"])
+            _without_keys_of_requests(properties["KeyPolicy"])
     _refuse_uncovered(resources)
     for resource in resources.values():
         for unknown in WITHOUT_MEANING_HERE.get(resource["Type"], {}):
@@ -212,10 +212,16 @@ def _name_schedule(policy: dict[str, Any]) -> None:
             said["Resource"]["Fn::Sub"] = said["Resource"]["Fn::Sub"].replace("/${DpTaskScheduleGroup}/", "/default/")
 
 
-def _without_encryption_context(policy: dict[str, Any]) -> None:
-    # The emulator never has this key of a request, and would refuse all. tests/stack holds that it is there.
+_KEYS_OF_REQUESTS = (
+    {"ForAnyValue:StringEquals": {"kms:EncryptionContextKeys": "run_id"}},
+    {"StringEquals": {"kms:SigningAlgorithm": "ECDSA_SHA_256", "kms:MessageType": "DIGEST"}},
+)
+
+
+def _without_keys_of_requests(policy: dict[str, Any]) -> None:
+    # The emulator has none of these keys of a request to KMS, and would refuse all. tests/stack holds they are there.
     for said in policy["Statement"]:
-        if said.get("Condition", {}) == {"ForAnyValue:StringEquals": {"kms:EncryptionContextKeys": "run_id"}}:
+        if said.get("Condition", {}) in _KEYS_OF_REQUESTS:
             del said["Condition"]
 
 

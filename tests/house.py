@@ -25,6 +25,7 @@ from cleanroom.adapters.memory import (
 )
 from cleanroom.adapters.memory_catalogue import MemoryCatalogue
 from cleanroom.adapters.memory_ledger import MemoryLedger
+from cleanroom.adapters.memory_signer import MemoryReceiptSigner
 from cleanroom.adapters.pace import SteppedPace
 from cleanroom.adapters.parquet_tables import ParquetTableStore
 from cleanroom.edge import answer_http, answer_invocation
@@ -53,7 +54,7 @@ class House:
         self.objects, self.exact, self.releases = MemoryObjects(), MemoryExactStore(), MemoryReleaseStore()
         self.queue, self.inbox, self.schedule = MemoryRunQueue(), MemoryInbox(), MemorySchedule()
         self.clock, self.ids = FixedClock(START), CountingIds()
-        self.telemetry = ListTelemetry()
+        self.telemetry, self.signer = ListTelemetry(), MemoryReceiptSigner()
         self.entropy = entropy or SeededEntropy(1)
         self.noise = DirectNoiseFunction(self.invoke_noise)
         provider_parties = frozenset({"airline"})
@@ -88,6 +89,7 @@ class House:
             ledger=self.ledger,
             exact=self.exact,
             releases=self.releases,
+            signer=self.signer,
             engine=DuckDbReleaseEngine(),
             entropy=self.entropy,
             renewal=self.schedule,

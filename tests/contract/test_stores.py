@@ -101,6 +101,16 @@ def test_derived_files_lie_beside_the_release_and_are_not_it(releases):
     assert releases.get(party="consumer", run_id=RUN) is None
 
 
+def test_public_keys_are_kept_once_apart_from_releases_and_shown_by_fingerprint(releases):
+    """Receipts of a retired key stay verifiable."""
+    assert releases.receipt_keys() == ()
+    releases.keep_receipt_key(fingerprint="b1", pem="second")
+    releases.keep_receipt_key(fingerprint="a0", pem="first")
+    releases.keep_receipt_key(fingerprint="b1", pem="another under that name")
+    assert releases.receipt_keys() == ("first", "second")
+    assert releases.get(party="receipt_keys", run_id="a0") is None
+
+
 def test_the_location_is_the_runs_folder(releases):
     location = releases.location(party="consumer", run_id=RUN)
     assert location.startswith("s3://")
@@ -131,6 +141,18 @@ def test_writers_that_keep_meeting_are_told_to_try_again(emulated_aws):
                 party="consumer", run_id=RUN, release=b"{}"
             )
         stub.assert_no_pending_responses()
+
+
+def test_a_kept_key_is_not_sent_again_by_the_same_process_and_not_overwritten_by_another(emulated_aws):
+    s3, bucket = bucket_of(emulated_aws)
+    store = S3ReleaseStore(s3, bucket=bucket)
+    store.keep_receipt_key(fingerprint="a0", pem="first")
+    s3.delete_object(Bucket=bucket, Key="receipt_keys/a0.pem")
+    store.keep_receipt_key(fingerprint="a0", pem="first")
+    assert store.receipt_keys() == ()
+    for pem in ("first", "forged"):
+        S3ReleaseStore(s3, bucket=bucket).keep_receipt_key(fingerprint="a0", pem=pem)
+    assert store.receipt_keys() == ("first",)
 
 
 def test_a_party_or_run_id_that_is_not_one_part_of_a_key_is_our_bug(emulated_aws):

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 
 from cleanroom.adapters.memory import parquet_bytes
+from cleanroom.verify_receipt import NotVerifiedError, verified_receipt
 from tests.end_to_end.deployed import CARRIERS, SECRETS, VISITS, Room, eventually, furnished_room
 
 if TYPE_CHECKING:
@@ -52,6 +53,24 @@ def test_a_retried_run_has_the_same_answer_and_one_charge(room: Room) -> None:
     other = room.run(run_id=run_id, template_name="total", arguments={"city": "Perth"})
     assert (other.status_code, other.json()["error"]["code"]) == (409, "run_id_reused")
     assert room.spent()[0] == before + PRICE
+
+
+def test_the_stored_release_is_verified_offline_with_the_key_that_was_asked_for(room: Room) -> None:
+    """From the deployed key to a reader's machine: what lies in the bucket, and what the run answered."""
+    run_id = fresh_id()
+    answer = room.run(run_id=run_id)
+    key = room.ask("agency", "consumer", "view_receipt_key", content="{}").json()
+    location = room.stack.outputs["ResultsBucketName"], f"releases/agency/{run_id}/release.json"
+    s3 = room.stack.client("s3")
+    stored = s3.get_object(Bucket=location[0], Key=location[1])["Body"].read()
+    for release in (stored, answer.content):
+        assert verified_receipt(release, [key["pem"].encode()])["run_id"] == run_id
+    forged = json.loads(stored)
+    forged["rows"][0][1] += 1
+    with pytest.raises(NotVerifiedError, match="a value was changed"):
+        verified_receipt(json.dumps(forged).encode(), [key["pem"].encode()])
+    kept = s3.get_object(Bucket=location[0], Key=f"receipt_keys/{key['fingerprint']}.pem")["Body"].read()
+    assert kept.decode() == key["pem"]
 
 
 def test_a_table_whose_rows_were_all_removed_is_answered_like_any_other(room: Room) -> None:

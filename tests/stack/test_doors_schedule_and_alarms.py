@@ -26,6 +26,8 @@ ROUTES = {
     "POST /provider/explain_analysis": "RunTemplateFunction",
     "POST /provider/submit_analysis_request": "RunTemplateFunction",
     "POST /consumer/add_noise": "AddNoiseFunction",
+    "POST /consumer/view_receipt_key": "AddNoiseFunction",
+    "POST /provider/view_receipt_key": "AddNoiseFunction",
     "GET /runs/{run_id}": "AddNoiseFunction",
     "POST /provider/suspend_account_dp_task": "DpTaskFunction",
     "POST /provider/resume_account_dp_task": "DpTaskFunction",

@@ -109,6 +109,30 @@ def test_only_add_noise_is_named_where_the_exact_key_decrypts(deployed: Deployed
             assert said["Principal"] == {"AWS": [{"Fn::GetAtt": ["RunTemplateRole", "Arn"]}]}
 
 
+def test_only_add_noise_signs_receipts_and_only_digests_with_one_algorithm(deployed: Deployed) -> None:
+    """Whoever else could sign could forge a receipt; the key policy and the role's own both say so."""
+    key = deployed.of_type("AWS::KMS::Key")["ReceiptKey"]
+    assert (key["KeySpec"], key["KeyUsage"]) == ("ECC_NIST_P256", "SIGN_VERIFY")
+    digests_only = {"StringEquals": {"kms:SigningAlgorithm": "ECDSA_SHA_256", "kms:MessageType": "DIGEST"}}
+    (said,) = [said for said in key["KeyPolicy"]["Statement"] if "kms:Sign" in as_list(said["Action"])]
+    assert said["Principal"] == {"AWS": [{"Fn::GetAtt": ["AddNoiseRole", "Arn"]}]}
+    assert said["Condition"] == digests_only
+    signers = {
+        role: [
+            (action, said.get("Condition"))
+            for action, resource, said in deployed.allowed(role)
+            if "ReceiptKey" in resource
+        ]
+        for role in (*ROLES, "ScheduleRole")
+    }
+    assert sorted(signers.pop("AddNoiseRole"), key=str) == [("kms:GetPublicKey", None), ("kms:Sign", digests_only)]
+    assert not any(signers.values())
+    for name, document in deployed.policy_documents():
+        for said in document["Statement"]:
+            if said["Effect"] == "Allow" and "kms:Sign" in as_list(said["Action"]):
+                assert name in {"AddNoisePolicy", "ReceiptKey"}, name
+
+
 def test_add_noise_is_invoked_by_run_template_and_nobody_else(deployed: Deployed) -> None:
     invokers = {
         role: [resource for action, resource, _ in deployed.allowed(role) if action == "lambda:InvokeFunction"]

@@ -170,6 +170,9 @@ def _receipt():
     digests = {
         "template_digest": "(SHA-256 of the template)",
         "plan_digest": "(SHA-256 of the plan)",
+        "request_digest": "(SHA-256 of the request)",
+        "released_digest": "(SHA-256 of all of the release but receipt and signature)",
+        "key": {"id": "(ARN)", "fingerprint": "(SHA-256 of the public key)", "algorithm": "ECDSA_SHA_256"},
         "table_versions": {"airline.flights": "(SHA-256 of the objects' names, versions and sizes)"},
     }
     return _json(release["receipt"] | digests)

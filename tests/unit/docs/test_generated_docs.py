@@ -71,7 +71,7 @@ def test_the_example_is_one_that_a_reader_can_check():
 
     _, quote, release = story()
     for column in release["receipt"]["measurements"][0]["columns"]:
-        assert float(column["noise"]["scale"]) == column["sensitivity"] / column["epsilon"]
+        assert float(column["noise"]["scale"]) == int(column["sensitivity"]) / (column["micro_epsilon"] / 1e6)
     assert quote["epsilon"] == release["price"]["epsilon"] == 2
     for (carrier, planes, _), (low, high) in zip(release["rows"], release["intervals"]["planes"], strict=True):
         assert low <= planes <= high

@@ -281,7 +281,7 @@ def test_addnoise_takes_sensitivity_one_with_dp_off_and_derives_it_with_dp_on():
         add(house, text.format("COUNT(*)"))
         release = ask(house)[1]
         column = release["receipt"]["measurements"][0]["columns"][0]
-        scales[differential] = column["sensitivity"] * Fraction(column["unit"])
+        scales[differential] = int(column["sensitivity"]) * Fraction(column["unit"])
         assert any("sensitivity" in note for note in release["notes"]) is (differential == 0)
     assert scales[0] == 1 + Fraction(1, 2**20)  # one step more, for cutting off the fraction
     assert scales[1] == 24  # all that the table's policy lets one entity weigh: 4 groups of 6 rows

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         TaskState,
         TaskStatus,
     )
+    from cleanroom.rooms.receipts import ReceiptKey
     from cleanroom.rooms.rooms import AddedTemplate, CleanRoom, Consumer, Snapshot
     from cleanroom.rooms.settings import PrivacySettings
     from cleanroom.rooms.tables import Column, LinkedTable, TableVersion
@@ -212,6 +213,22 @@ class ReleaseStore(Protocol):
     def location(self, *, party: str, run_id: str) -> str:
         """Return the s3:// address of the run's folder."""
 
+    def keep_receipt_key(self, *, fingerprint: str, pem: str) -> None:
+        """Keep a public key that receipts are signed with, under `receipt_keys/`; one that is kept already stays."""
+
+    def receipt_keys(self) -> tuple[str, ...]:
+        """Return every public key that was kept, in PEM: those of retired keys too."""
+
+
+class ReceiptSigner(Protocol):
+    """The key that receipts are signed with."""
+
+    def key(self) -> ReceiptKey:
+        """Return its public half. Raises BusyError."""
+
+    def sign(self, digest: bytes) -> bytes:
+        """Return the DER signature (ECDSA, P-256) of a SHA-256 digest. Raises BusyError."""
+
 
 class NoiseFunction(Protocol):
     """The door out, called by run_template."""
@@ -320,6 +337,7 @@ class NoiseServices:
     ledger: Ledger
     exact: ExactStore
     releases: ReleaseStore
+    signer: ReceiptSigner
     engine: ReleaseEngine
     entropy: Entropy
     renewal: Renewal
@@ -351,6 +369,7 @@ __all__ = [
     "NoiseFunction",
     "NoiseServices",
     "Pace",
+    "ReceiptSigner",
     "ReleaseEngine",
     "ReleaseStore",
     "Renewal",

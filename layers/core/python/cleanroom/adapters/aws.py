@@ -90,19 +90,21 @@ def noise_services() -> NoiseServices:
     """Return what the `add_noise` function holds."""
     from cleanroom.adapters.duckdb_release import DuckDbReleaseEngine
     from cleanroom.adapters.exact_store import S3ExactStore
+    from cleanroom.adapters.receipt_signer import KmsReceiptSigner
     from cleanroom.adapters.release_store import S3ReleaseStore
 
-    s3 = _client("s3", _PATIENT)
+    s3, kms = _client("s3", _PATIENT), _client("kms", _QUICK)
     return NoiseServices(
         catalogue=_catalogue(),
         ledger=_ledger(),
         exact=S3ExactStore(
             s3=s3,
-            kms=_client("kms", _QUICK),
+            kms=kms,
             bucket=os.environ["EXACT_BUCKET"],
             key_arn=os.environ["EXACT_KEY_ARN"],
         ),
         releases=S3ReleaseStore(s3, bucket=os.environ["RESULTS_BUCKET"]),
+        signer=KmsReceiptSigner(kms, key_arn=os.environ["RECEIPT_KEY_ARN"]),
         engine=DuckDbReleaseEngine(),
         entropy=SystemEntropy(),
         renewal=_renewal(),

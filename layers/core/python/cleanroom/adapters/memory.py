@@ -94,11 +94,13 @@ class MemoryReleaseStore:
     Attributes:
         files: (party, run id, name) -> content.
         drawn: (party, run id) -> noisy tables.
+        keys: fingerprint -> public key in PEM.
     """
 
     def __init__(self) -> None:
         self.files: dict[tuple[str, str, str], bytes] = {}
         self.drawn: dict[tuple[str, str], bytes] = {}
+        self.keys: dict[str, str] = {}
 
     def put_if_absent(self, *, party: str, run_id: str, release: bytes) -> bytes:
         """Store `release.json` unless there is one, and return the stored one."""
@@ -123,6 +125,14 @@ class MemoryReleaseStore:
     def location(self, *, party: str, run_id: str) -> str:
         """Return the address that a bucket called `memory` would have."""
         return f"s3://memory/releases/{party}/{run_id}/"
+
+    def keep_receipt_key(self, *, fingerprint: str, pem: str) -> None:
+        """Keep a public key."""
+        self.keys.setdefault(fingerprint, pem)
+
+    def receipt_keys(self) -> tuple[str, ...]:
+        """Return every public key that was kept, in PEM."""
+        return tuple(pem for _, pem in sorted(self.keys.items()))
 
 
 class DirectNoiseFunction:

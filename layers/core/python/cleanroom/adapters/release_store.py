@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 
 _ATTEMPTS = 5
 _BINARY = "application/octet-stream"
-_CONTENT_TYPES = {"json": "application/json", "csv": "text/csv"}
+_CONTENT_TYPES = {"json": "application/json", "csv": "text/csv", "pem": "application/x-pem-file"}
+_KEYS = "receipt_keys/"
 
 
 class S3ReleaseStore:
-    """Objects `releases/<party>/<run id>/<name>` of one bucket, and `drawn/<party>/<run id>/tables`.
+    """Objects of one bucket: `releases/<party>/<run id>/<name>`, `drawn/<party>/<run id>/tables`, `receipt_keys/*.pem`.
 
     Args:
         s3: a client that may put and get there.
@@ -27,6 +28,7 @@ class S3ReleaseStore:
 
     def __init__(self, s3: S3Client, *, bucket: str, pause_seconds: float = 0.1) -> None:
         self._s3, self._bucket, self._pause_seconds = s3, bucket, pause_seconds
+        self._kept: set[str] = set()
 
     def put_if_absent(self, *, party: str, run_id: str, release: bytes) -> bytes:
         """Store `release.json` unless there is one, and return the stored one.
@@ -94,6 +96,24 @@ class S3ReleaseStore:
     def location(self, *, party: str, run_id: str) -> str:
         """Return the s3:// address of the run's folder."""
         return f"s3://{self._bucket}/{_key(party, run_id, '')}"
+
+    def keep_receipt_key(self, *, fingerprint: str, pem: str) -> None:
+        """Keep a public key at `receipt_keys/<fingerprint>.pem`; asked of S3 once per process and key.
+
+        Raises:
+            BusyError: as `put_if_absent`.
+        """
+        if fingerprint not in self._kept:
+            self._put_once(f"{_KEYS}{fingerprint}.pem", pem.encode("ascii"), content_type=_CONTENT_TYPES["pem"])
+            self._kept.add(fingerprint)
+
+    def receipt_keys(self) -> tuple[str, ...]:
+        """Return every public key that was kept, in PEM, by fingerprint."""
+        with explained("S3"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=_KEYS)
+            names = [found["Key"] for page in pages for found in page.get("Contents", [])]
+        kept = [self._get(name) for name in sorted(names)]
+        return tuple(pem.decode("ascii") for pem in kept if pem is not None)
 
 
 def _key(party: str, run_id: str, name: str, *, under: str = "releases") -> str:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cleanroom.edge import Procedure
 from cleanroom.use_cases import arguments as a
 from cleanroom.use_cases.direct_noise import add_noise_to_values
+from cleanroom.use_cases.receipt_key import view_receipt_key
 
 if TYPE_CHECKING:
     from cleanroom.edge import Routes
@@ -14,4 +15,6 @@ if TYPE_CHECKING:
 
 NOISE: Routes[NoiseServices] = {
     ("consumer", "add_noise"): Procedure(arguments=a.AddNoise, call=add_noise_to_values),
+    ("consumer", "view_receipt_key"): Procedure(arguments=a.NoArguments, call=view_receipt_key),
+    ("provider", "view_receipt_key"): Procedure(arguments=a.NoArguments, call=view_receipt_key),
 }

@@ -16,14 +16,17 @@ from cleanroom.privacy.calibration import gaussian_noise, gaussian_rho, laplace_
 from cleanroom.privacy.error_bars import CONFIDENCE, half_width
 from cleanroom.privacy.mechanisms import add_noise
 from cleanroom.rooms.ledger import BudgetKey, RunState
+from cleanroom.templates.plan import PricePart
 from cleanroom.use_cases.access import room_of_consumer
 from cleanroom.use_cases.charge import charge_run
+from cleanroom.use_cases.receipts import CONFIDENCE_TEXT, EXACT_QUANTILE, receipt_of, sealed
 from cleanroom.use_cases.run_ids import public_run_id, scoped_run_id
 
 if TYPE_CHECKING:
     from cleanroom.ports import NoiseServices
     from cleanroom.privacy.accounting import Price
     from cleanroom.privacy.noise import Noise
+    from cleanroom.rooms.ledger import RunRecord
     from cleanroom.use_cases.arguments import AddNoise
 
 GRID_STEPS = 2**20
@@ -71,30 +74,52 @@ def add_noise_to_values(arguments: AddNoise, party: str, services: NoiseServices
     public_id = public_run_id(run_id)
     stored = services.releases.get(party=party, run_id=public_id)
     if stored is None:
-        noisy_steps = add_noise(exact_steps, noise=noise, entropy=services.entropy)
-        width = float(half_width(noise, confidence=CONFIDENCE) * unit)
-        values = [float(step * unit) for step in noisy_steps.tolist()]
-        release = {
-            "run_id": public_id,
-            "state": "released",
-            "cleanroom_name": run.room,
-            "party_name": party,
-            "unmetered": run.unmetered,
-            "values": values,
-            "confidence": float(CONFIDENCE),
-            "intervals": [[v - width, v + width] for v in values],
-            "noise": noise.as_json(),
-            "unit": str(unit),
-            "price": {"epsilon": price.micro_epsilon / 1e6, "delta": price.delta_steps / 1e12},
-            "notes": ["the sensitivity is the caller's own statement; it was not derived from data"],
-            "location": services.releases.location(party=party, run_id=public_id),
-        }
-        stored = services.releases.put_if_absent(party=party, run_id=public_id, release=msgspec.json.encode(release))
+        release = _make_release(arguments, run, noise, unit, exact_steps, services)
+        stored = services.releases.put_if_absent(party=party, run_id=public_id, release=release)
     now = services.clock.now()
     if run.state is RunState.CHARGED:
         services.ledger.advance(run_id, to=RunState.EXECUTED, at=now)
     services.ledger.advance(run_id, to=RunState.RELEASED, at=now)
     return stored
+
+
+def _make_release(
+    arguments: AddNoise,
+    run: RunRecord,
+    noise: Noise,
+    unit: Fraction,
+    exact_steps: np.ndarray[tuple[int], np.dtype[np.int64]],
+    services: NoiseServices,
+) -> bytes:
+    """Draw the noise once for what is then stored once; a failure before that shows nobody what was drawn."""
+    public_id = public_run_id(run.run_id)
+    noisy_steps = add_noise(exact_steps, noise=noise, entropy=services.entropy)
+    width = float(half_width(noise, confidence=CONFIDENCE) * unit)
+    values = [float(step * unit) for step in noisy_steps.tolist()]
+    parts = (PricePart(what="values", price=run.price),)
+    release = {
+        "run_id": public_id,
+        "state": "released",
+        "cleanroom_name": run.room,
+        "party_name": run.party,
+        "unmetered": run.unmetered,
+        "values": values,
+        "confidence": float(CONFIDENCE),
+        "intervals": [[v - width, v + width] for v in values],
+        "noise": noise.as_json(),
+        "unit": str(unit),
+        "price": {"epsilon": run.price.micro_epsilon / 1e6, "delta": run.price.delta_steps / 1e12},
+        "notes": ["the sensitivity is the caller's own statement; it was not derived from data"],
+        "location": services.releases.location(party=run.party, run_id=public_id),
+    }
+    receipt = receipt_of(run, run_id=public_id, parts=parts, services=services) | {
+        "stated_sensitivity": str(exact_fraction(arguments.sensitivity)),
+        "norm": "l2" if arguments.gaussian else "l1",
+        "noise": noise.as_json(),
+        "unit": str(unit),
+        "intervals": {"confidence": CONFIDENCE_TEXT, "columns": {"values": {"method": EXACT_QUANTILE}}},
+    }
+    return sealed(release, receipt, services)
 
 
 def _measured(arguments: AddNoise) -> tuple[Noise, Fraction, np.ndarray[tuple[int], np.dtype[np.int64]], Price]:

@@ -62,8 +62,7 @@ def intervals_of(
             derived.append(index)
     if not derived or plan.release.interval_sql is None or answer.num_rows == 0:
         return intervals, ()
-    groups = max(table.num_rows for table in keys.values())
-    replicates = min(REPLICATES, REPLICATE_ROWS // max(1, groups))
+    replicates = replicates_of(keys)
     if replicates < FEWEST_REPLICATES:
         return intervals, ("too many groups to simulate the intervals of derived numbers",)
     tables = {
@@ -73,6 +72,16 @@ def intervals_of(
     ends = engine.query(_quantile_sql(plan, derived), tables)
     intervals |= _matched(answer, ends, plan, derived)
     return intervals, ()
+
+
+def replicates_of(keys: Mapping[str, pa.Table]) -> int:
+    """Return how many releases are simulated: fewer the more groups there are, so that memory is bounded.
+
+    Args:
+        keys: per measurement the groups that appear.
+    """
+    groups: int = max(table.num_rows for table in keys.values())
+    return min(REPLICATES, REPLICATE_ROWS // max(1, groups))
 
 
 def _is_number(kind: pa.DataType) -> bool:

@@ -17,7 +17,8 @@ from cleanroom.rooms.ledger import RunState
 from cleanroom.templates.plan_json import plan_from_json
 from cleanroom.use_cases.drawn_payload import DrawnPayload
 from cleanroom.use_cases.exact_payload import ExactPayload
-from cleanroom.use_cases.intervals import intervals_of
+from cleanroom.use_cases.intervals import intervals_of, replicates_of
+from cleanroom.use_cases.receipts import plan_receipt, receipt_of, sealed
 from cleanroom.use_cases.run_ids import public_run_id
 from cleanroom.use_cases.settings import budget_view
 
@@ -97,8 +98,11 @@ def _make_release(run: RunRecord, services: NoiseServices) -> bytes:
     intervals, notes = intervals_of(
         answer, plan, keys=keys, noisy=noisy, shown=_shown, engine=services.engine, entropy=services.entropy
     )
-    release = _describe(run, plan, payload, answer, intervals, (*plan.notes, *notes), services)
-    return msgspec.json.encode(release, enc_hook=str)
+    public_id = public_run_id(run.run_id)
+    receipt = receipt_of(run, run_id=public_id, parts=plan.parts, services=services) | plan_receipt(
+        plan, template_digest=payload.template_digest, intervals=intervals, replicates=replicates_of(keys)
+    )
+    return sealed(_describe(run, plan, answer, intervals, (*plan.notes, *notes), services), receipt, services)
 
 
 def _draw(run: RunRecord, services: NoiseServices) -> DrawnPayload:
@@ -162,7 +166,6 @@ def _in_units(noisy: np.ndarray[Any, np.dtype[np.int64]], column: MeasuredColumn
 def _describe(
     run: RunRecord,
     plan: Plan,
-    payload: DrawnPayload,
     answer: pa.Table,
     intervals: Mapping[str, list[list[float] | None]],
     notes: tuple[str, ...],
@@ -196,43 +199,7 @@ def _describe(
             budget_view(key, ledger=services.ledger, renewal=services.renewal, clock=services.clock)
             for key in run.budgets
         ],
-        "receipt": {
-            "charged_at": run.charged_at.isoformat(),
-            "window": run.window,
-            "template_digest": payload.template_digest,
-            "plan_digest": run.plan_digest,
-            "settings_versions": list(run.settings_versions),
-            "table_versions": dict(run.table_versions),
-            "entity": plan.entity,
-            "query": plan.sql,
-            "measurements": [_measurement_receipt(m) for m in plan.measurements],
-        },
         "location": services.releases.location(party=run.party, run_id=public_id),
-    }
-
-
-def _measurement_receipt(measurement: Measurement) -> dict[str, object]:
-    selection = measurement.partition_selection
-    return {
-        "name": measurement.name,
-        "keys": list(measurement.keys),
-        "bounds": dict(measurement.bounds),
-        "partition_selection": None
-        if selection is None
-        else {"column": selection.column, "tau": selection.tau, "delta": str(selection.delta)},
-        "columns": [
-            {
-                "name": c.name,
-                "measures": c.meaning,
-                "unit": str(c.unit),
-                "norm": c.norm,
-                "sensitivity": c.sensitivity,
-                "noise": c.noise.as_json(),
-                "epsilon": c.price.micro_epsilon / 1e6,
-                "delta": c.price.delta_steps / 1e12,
-            }
-            for c in measurement.columns
-        ],
     }
 
 
