@@ -327,6 +327,21 @@ class Queries:
         body = f"SELECT {shown} FROM {text}{self.where(scope)}{tail}"
         return body, {n: t for n, _, t in listed}, name
 
+    def further(self, scope: list[Source], entities: list[str], number: str) -> list[str]:
+        """Return aggregates that are asked for less often."""
+        condition = self.expression(T.BOOLEAN, scope)
+        return [
+            self.one(
+                f"{self.one('VARIANCE', 'STDDEV', 'VAR_POP', 'STDDEV_POP')}({number})",
+                f"{self.one('CORR', 'COVAR_POP')}({number}, {self.clamped(scope)})",
+            ),
+            self.one(
+                f"COUNT(DISTINCT CASE WHEN {condition} THEN {self.rng.choice(entities) if entities else 'x'} END)",
+                f"{self.one('SUM', 'AVG')}({condition})",
+                f"SUM(CASE WHEN {condition} THEN {self.one(1, number)} ELSE 0 END)",
+            ),
+        ]
+
     def query(self) -> str:
         """Return the whole text."""
         text, scope = self.joined(2)
@@ -350,7 +365,10 @@ class Queries:
                 f"SUM({number})",
                 f"AVG({number})",
                 f"SUM({number}) / COUNT({number})",
+                *self.further(scope, entities, number),
             )
+            if self.rng.random() < 0.1 and call.count("(") and "/" not in call:
+                call += f" FILTER (WHERE {self.expression(T.BOOLEAN, scope)})"
             if self.rng.random() < 0.15:
                 call = (
                     f"cleanroom.addnoise({call}, {self.one('0.5', '2', '0.000001')}, 0.5, {self.one('TRUE', 'FALSE')})"

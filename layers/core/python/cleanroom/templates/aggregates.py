@@ -1,18 +1,27 @@
-"""Reads aggregate calls: COUNT, SUM, AVG where noise is due; also MIN, MAX and COUNT DISTINCT where none is. Pure."""
+"""Reads aggregate calls over protected rows: what is counted, summed or ranked, with FILTER and CASE put in. Pure.
+
+Every call becomes one `Aggregate`; `measurements.py` says which parts are measured for it. Aggregates that need no
+noise are in `plain_aggregates.py`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
+from typing import NoReturn
 
 from sqlglot import exp
 
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.expressions import Scope, translate
+from cleanroom.templates.grid import require_range
 from cleanroom.templates.refusals import only, refuse, spelled, words
-from cleanroom.templates.scalars import NUMERIC, OPEN, Scalar, Span, cast, combine, require
-from cleanroom.templates.trees import fragment, to_sql
+from cleanroom.templates.scalars import NUMERIC, Scalar, Span, combine, require
+from cleanroom.templates.trees import integer, to_sql
+
+BOOLEAN = frozenset({ColumnType.BOOLEAN})
+SUMMABLE = NUMERIC | BOOLEAN
 
 
 class AggregateFunction(StrEnum):
@@ -23,6 +32,13 @@ class AggregateFunction(StrEnum):
     ENTITIES = "COUNT(DISTINCT entity)"
     SUM = "SUM"
     AVG = "AVG"
+    VAR_POP = "VAR_POP"
+    VAR_SAMP = "VAR_SAMP"
+    STDDEV_POP = "STDDEV_POP"
+    STDDEV_SAMP = "STDDEV_SAMP"
+    COVAR_POP = "COVAR_POP"
+    COVAR_SAMP = "COVAR_SAMP"
+    CORR = "CORR"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,12 +47,15 @@ class Aggregate:
 
     Attributes:
         function: which.
-        argument: what is counted or summed; None for rows and entities.
+        argument: what is counted or summed; None for rows and for all entities. Where entities are counted, those that
+            have a row where it is not NULL.
+        second: of COVAR and CORR; NULL in the same rows as `argument`.
         label: for people.
     """
 
     function: AggregateFunction
     argument: Scalar | None = None
+    second: Scalar | None = None
     label: str = ""
 
     @property
@@ -47,10 +66,27 @@ class Aggregate:
     @property
     def key(self) -> str:
         """Equal for equal aggregates."""
-        return f"{self.function.value} {self.argument_key}"
+        second = "" if self.second is None else f", {to_sql(self.second.sql)}"
+        return f"{self.function.value} {self.argument_key}{second}"
 
 
 AGGREGATES = (exp.AggFunc, exp.Filter, exp.WithinGroup, exp.Window)
+
+SPREADS: dict[type[exp.Expr], AggregateFunction] = {
+    exp.Variance: AggregateFunction.VAR_SAMP,
+    exp.VariancePop: AggregateFunction.VAR_POP,
+    exp.Stddev: AggregateFunction.STDDEV_SAMP,
+    exp.StddevSamp: AggregateFunction.STDDEV_SAMP,
+    exp.StddevPop: AggregateFunction.STDDEV_POP,
+}
+"""VARIANCE and its relatives; VAR_SAMP is what plain VARIANCE and STDDEV mean."""
+
+PAIRED: dict[type[exp.Expr], AggregateFunction] = {
+    exp.CovarPop: AggregateFunction.COVAR_POP,
+    exp.CovarSamp: AggregateFunction.COVAR_SAMP,
+    exp.Corr: AggregateFunction.CORR,
+}
+"""Aggregates of two columns."""
 
 
 def is_aggregate(node: exp.Expr) -> bool:
@@ -72,125 +108,227 @@ def read_aggregate(node: exp.Expr, rows: Scope) -> Aggregate:
 
     Raises:
         TemplateRefusedError: rules `aggregate_not_allowed`, `distinct_values`, or the argument's own.
+        MissingBoundsError: a variance of what has no declared range.
     """
-    label = _label(node)
-    _no_window(node)
-    if isinstance(node, exp.Count):
-        only(node, {"this", "big_int"})
-        inner = node.this
-        if isinstance(inner, exp.Star):
-            only(inner, ())
-            return Aggregate(function=AggregateFunction.ROWS, label="COUNT(*)")
-        if isinstance(inner, exp.Distinct):
-            if len(inner.expressions) == 1 and not inner.args.get("on"):
-                argument = translate(inner.expressions[0], rows)
-                if argument.entity:
-                    return Aggregate(function=AggregateFunction.ENTITIES, label=label)
-            refuse(
-                "COUNT(DISTINCT …) of anything but the entity column is not supported yet",
-                rule="distinct_values",
-                cure="count the entities, or count rows grouped by that column",
-                at=node,
-            )
-        argument = translate(inner, rows)
-    elif isinstance(node, exp.CountIf):
-        only(node, {"this", "zero_on_all_null"})
-        condition = require(translate(node.this, rows), frozenset({ColumnType.BOOLEAN}), what="COUNT_IF", at=node)
-        argument = combine("CASE WHEN :a THEN 1 END", kind=ColumnType.INTEGER, nullable=True, a=condition)
-        return Aggregate(function=AggregateFunction.VALUES, argument=argument, label=label)
-    elif isinstance(node, exp.Sum | exp.Avg):
-        only(node, {"this"})
-        argument = require(translate(node.this, rows), NUMERIC, what=words(type(node)), at=node)
-        function = AggregateFunction.SUM if isinstance(node, exp.Sum) else AggregateFunction.AVG
-        return Aggregate(function=function, argument=argument, label=label)
-    else:
-        refuse(
-            f"{spelled(node)} has no private form yet",
-            rule="aggregate_not_allowed",
-            cure="use COUNT, SUM or AVG",
-            at=node,
-        )
+    call = CallOf(node, rows)
+    label = label_of(node)
+    inner = call.node
+    if isinstance(inner, exp.Count):
+        return _count(call, label)
+    if isinstance(inner, exp.CountIf):
+        only(inner, {"this", "zero_on_all_null"})
+        condition = require(translate(inner.this, rows), BOOLEAN, what="COUNT_IF", at=node)
+        return _counted(call.kept(_ones(condition)), label)
+    if isinstance(inner, exp.Sum | exp.Avg):
+        only(inner, {"this"})
+        number = summable(translate(inner.this, rows), what=words(type(inner)), at=node)
+        if isinstance(inner, exp.Sum) and _is_zero_or_one(number):  # the sum is how often it is one
+            return _counted(call.kept(_ones(combine(":a = 1", kind=ColumnType.BOOLEAN, a=number))), label)
+        function = AggregateFunction.SUM if isinstance(inner, exp.Sum) else AggregateFunction.AVG
+        return Aggregate(function=function, argument=call.kept(number), label=label)
+    if type(inner) in SPREADS:
+        only(inner, {"this"})
+        argument = call.kept(summable(translate(inner.this, rows), what=spelled(inner), at=node))
+        require_range(argument, at=node)
+        return Aggregate(function=SPREADS[type(inner)], argument=argument, label=label)
+    if type(inner) in PAIRED:
+        return _paired(call, label)
+    refuse_aggregate(inner, at=node)
+
+
+class CallOf:
+    """An aggregate call without its FILTER, and what that leaves of an argument."""
+
+    def __init__(self, node: exp.Expr, rows: Scope) -> None:
+        """Take the call; refuse it as a window function."""
+        no_window(node)
+        self.outer = node
+        self.rows = rows
+        self.condition: Scalar | None = None
+        self.node = node
+        if isinstance(node, exp.Filter):
+            only(node, {"this", "expression"})
+            where = node.expression
+            if not isinstance(where, exp.Where):
+                refuse("FILTER needs WHERE", rule="unsupported_clause", cure="write FILTER (WHERE …)", at=node)
+            self.condition = require(translate(where.this, rows), BOOLEAN, what="FILTER", at=node)
+            self.node = node.this
+            no_window(self.node)
+
+    def kept(self, argument: Scalar) -> Scalar:
+        """Return the argument where FILTER keeps the row, and NULL elsewhere."""
+        if self.condition is None:
+            return argument
+        return filtered(argument, self.condition)
+
+
+def filtered(argument: Scalar, condition: Scalar) -> Scalar:
+    """Return the argument in rows that meet the condition, and NULL in others; its range stays."""
+    return combine(
+        "CASE WHEN :c THEN :a END", kind=argument.type, span=argument.span, nullable=True, a=argument, c=condition
+    )
+
+
+def summable(argument: Scalar, *, what: str, at: exp.Expr) -> Scalar:
+    """Return a number; TRUE is 1 and FALSE is 0.
+
+    Raises:
+        TemplateRefusedError: rule `type_mismatch`.
+    """
+    require(argument, SUMMABLE, what=what, at=at)
+    if argument.type is not ColumnType.BOOLEAN:
+        return argument
+    number = combine(
+        "CAST(CASE WHEN :a THEN 1 WHEN NOT :a THEN 0 END AS BIGINT)",
+        kind=ColumnType.INTEGER,
+        span=Span(lo=Fraction(0), hi=Fraction(1)),
+        a=argument,
+    )
+    return replace(number, values=(integer(0), integer(1), exp.null()))
+
+
+def _is_zero_or_one(number: Scalar) -> bool:
+    """Return whether a whole number is made to be 0, 1 or NULL; a column that is declared so may hold others."""
+    if number.type is not ColumnType.INTEGER or number.values is None or isinstance(number.sql, exp.Column):
+        return False
+    if isinstance(number.sql, exp.TryCast):
+        return False
+    return all(isinstance(v, exp.Null) or to_sql(v) in ("0", "1") for v in number.values)
+
+
+def _ones(condition: Scalar) -> Scalar:
+    return combine("CASE WHEN :a THEN 1 END", kind=ColumnType.INTEGER, nullable=True, a=condition)
+
+
+def _counted(argument: Scalar, label: str) -> Aggregate:
     if counts_every_row(argument):
         return Aggregate(function=AggregateFunction.ROWS, label=label)
     return Aggregate(function=AggregateFunction.VALUES, argument=argument, label=label)
 
 
-def _no_window(node: exp.Expr) -> None:
+def _count(call: CallOf, label: str) -> Aggregate:
+    node = call.node
+    only(node, {"this", "big_int"})
+    inner = node.this
+    if isinstance(inner, exp.Star):
+        only(inner, ())
+        if call.condition is not None:
+            return _counted(_ones(call.condition), label)
+        return Aggregate(function=AggregateFunction.ROWS, label="COUNT(*)")
+    if isinstance(inner, exp.Distinct):
+        if len(inner.expressions) == 1 and not inner.args.get("on"):
+            return _count_distinct(call, inner.expressions[0], label)
+        refuse(
+            "COUNT(DISTINCT …) of several columns is not supported",
+            rule="distinct_values",
+            cure="join them to one text: COUNT(DISTINCT a || '/' || b)",
+            at=call.outer,
+        )
+    return _counted(call.kept(translate(inner, call.rows)), label)
+
+
+def _count_distinct(call: CallOf, node: exp.Expr, label: str) -> Aggregate:
+    """Return COUNT(DISTINCT x): of all entities, of those with a row that meets a condition, or of other values."""
+    condition, value = call.condition, node.unnest()
+    if isinstance(value, exp.Case | exp.If):
+        narrowed = _entity_if(value, call.rows)
+        if narrowed is not None:
+            condition = (
+                narrowed
+                if condition is None
+                else combine(":a AND :b", kind=ColumnType.BOOLEAN, a=narrowed, b=condition)
+            )
+            return Aggregate(function=AggregateFunction.ENTITIES, argument=_ones(condition), label=label)
+    if translate(value, call.rows).entity:
+        argument = None if condition is None else _ones(condition)
+        return Aggregate(function=AggregateFunction.ENTITIES, argument=argument, label=label)
+    refuse(
+        "COUNT(DISTINCT …) of anything but the entity column is not supported yet",
+        rule="distinct_values",
+        cure="count the entities, or count rows grouped by that column",
+        at=call.outer,
+    )
+
+
+def _entity_if(node: exp.Expr, rows: Scope) -> Scalar | None:
+    """Return the condition of CASE WHEN condition THEN <the entity> END; None for any other CASE."""
+    if isinstance(node, exp.Case):
+        branches = node.args["ifs"]
+        if node.this is not None or node.args.get("default") is not None or len(branches) != 1:
+            return None
+        node = branches[0]
+    elif not isinstance(node.args.get("false") or exp.null(), exp.Null):
+        return None
+    result = node.args.get("true")
+    if not isinstance(result, exp.Expr) or not isinstance(result.unnest(), exp.Column):
+        return None
+    if not translate(result.unnest(), rows).entity:
+        return None
+    return require(translate(node.this, rows), BOOLEAN, what="WHEN", at=node)
+
+
+def _paired(call: CallOf, label: str) -> Aggregate:
+    """Return COVAR or CORR: both columns are NULL where one of them is."""
+    node, at = call.node, call.outer
+    only(node, {"this", "expression", "null_on_zero_variance"})
+    x, y = (summable(translate(n, call.rows), what=spelled(node), at=at) for n in (node.this, node.expression))
+    for argument in (x, y):
+        require_range(argument, at=at)
+    present = [_present(a) for a in (x, y)]
+    both = combine(":a AND :b", kind=ColumnType.BOOLEAN, nullable=False, a=present[0], b=present[1])
+    if call.condition is not None:
+        both = combine(":a AND :b", kind=ColumnType.BOOLEAN, a=both, b=call.condition)
+    first, second = filtered(x, both), filtered(y, both)
+    return Aggregate(function=PAIRED[type(node)], argument=first, second=second, label=label)
+
+
+def _present(argument: Scalar) -> Scalar:
+    text = ":a IS NOT NULL AND ISFINITE(:a)" if argument.type is ColumnType.DOUBLE else ":a IS NOT NULL"
+    return combine(text, kind=ColumnType.BOOLEAN, nullable=False, a=argument)
+
+
+NO_PRIVATE_FORM: dict[type[exp.Expr], tuple[str, str]] = {
+    exp.Mode: ("is one value of the rows", "count rows by the value, and order by the count"),
+    exp.AnyValue: ("is one value of the rows", "group by the column"),
+    exp.First: ("is one value of the rows", "group by the column"),
+    exp.Last: ("is one value of the rows", "group by the column"),
+    exp.ArgMax: ("is one value of the rows", "group by the column"),
+    exp.ArgMin: ("is one value of the rows", "group by the column"),
+    exp.GroupConcat: ("lists values of the rows", "group by the column"),
+    exp.ArrayAgg: ("lists values of the rows", "group by the column"),
+    exp.ArrayUniqueAgg: ("lists values of the rows", "group by the column"),
+    exp.ObjectAgg: ("lists values of the rows", "group by the column"),
+    exp.JSONObjectAgg: ("lists values of the rows", "group by the column"),
+    exp.LogicalOr: ("tells whether there is one such row, which one entity decides", "use COUNT_IF"),
+    exp.LogicalAnd: ("tells whether there is one other row, which one entity decides", "use COUNT_IF"),
+    exp.Kurtosis: ("depends on the fourth power of the rarest values", "use VARIANCE, or counts by WIDTH_BUCKET"),
+    exp.Skewness: ("depends on the third power of the rarest values", "use VARIANCE, or counts by WIDTH_BUCKET"),
+}
+"""Aggregates that cannot get noise: what they do, and what to write instead."""
+
+
+def refuse_aggregate(node: exp.Expr, *, at: exp.Expr) -> NoReturn:
+    """Refuse an aggregate without a private form.
+
+    Raises:
+        TemplateRefusedError: rule `aggregate_not_allowed`, always.
+    """
+    reason, cure = NO_PRIVATE_FORM.get(type(node), ("has no private form", "use one of the aggregates in docs/sql.md"))
+    refuse(f"{spelled(node)} {reason}", rule="aggregate_not_allowed", cure=cure, at=at)
+
+
+def no_window(node: exp.Expr) -> None:
+    """Refuse a window function.
+
+    Raises:
+        TemplateRefusedError: rule `window`.
+    """
     if isinstance(node, exp.Window):
         refuse("window functions are not supported yet", rule="window", cure="use GROUP BY", at=node)
 
 
-def _label(node: exp.Expr) -> str:
+def label_of(node: exp.Expr) -> str:
     """Return the call for people, with literals left out."""
     shown = node.copy().transform(lambda n: exp.Placeholder() if isinstance(n, exp.Literal) else n)
     text = shown.sql(dialect="snowflake", comments=False)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def plain_aggregate(node: exp.Expr, rows: Scope, *, exact_sums: bool) -> Scalar:
-    """Return an aggregate as it is: over public rows, over the rows of one entity, or over noisy rows.
-
-    Args:
-        node: the call.
-        rows: what names mean in its argument.
-        exact_sums: sum doubles as decimals with ten digits, so that the order of rows cannot show in the result;
-            values of 1e18 and above count as NULL. False for noisy rows, where nothing depends on it.
-
-    Raises:
-        TemplateRefusedError: rule `aggregate_not_allowed`, or the argument's own.
-    """
-
-    def counted(text: str, argument: Scalar) -> Scalar:
-        return _collected(text, argument, kind=ColumnType.INTEGER, nullable=False, span=Span(lo=Fraction(0)))
-
-    _no_window(node)
-    if isinstance(node, exp.Count):
-        only(node, {"this", "big_int"})
-        if isinstance(node.this, exp.Star):
-            only(node.this, ())
-            return Scalar(sql=fragment("COUNT(*)"), type=ColumnType.INTEGER, nullable=False, span=Span(lo=Fraction(0)))
-        if isinstance(node.this, exp.Distinct):
-            if len(node.this.expressions) != 1 or node.this.args.get("on"):
-                refuse("COUNT(DISTINCT) takes one column", rule="aggregate_not_allowed", cure="name one", at=node)
-            argument = translate(node.this.expressions[0], rows)
-            return counted("COUNT(DISTINCT :a)", argument)
-        return counted("COUNT(:a)", translate(node.this, rows))
-    if isinstance(node, exp.CountIf):
-        only(node, {"this", "zero_on_all_null"})
-        condition = require(translate(node.this, rows), frozenset({ColumnType.BOOLEAN}), what="COUNT_IF", at=node)
-        return counted("COUNT(CASE WHEN :a THEN 1 END)", condition)
-    if isinstance(node, exp.Min | exp.Max):
-        only(node, {"this"})
-        a = translate(node.this, rows)
-        kind = ColumnType.DOUBLE if a.type is ColumnType.DECIMAL else a.type
-        return _collected(f"{words(type(node))}(:a)", cast(a, kind) if kind else a, kind=kind, span=a.span)
-    if not isinstance(node, exp.Sum | exp.Avg):
-        refuse(
-            f"{spelled(node)} is not supported",
-            rule="aggregate_not_allowed",
-            cure="use COUNT, SUM, AVG, MIN, MAX",
-            at=node,
-        )
-    only(node, {"this"})
-    word = words(type(node))
-    argument = require(translate(node.this, rows), NUMERIC, what=word, at=node)
-    if word == "SUM" and argument.type is ColumnType.INTEGER:
-        return _collected("TRY_CAST(SUM(CAST(:a AS BIGINT)) AS BIGINT)", argument, kind=ColumnType.INTEGER)
-    span = argument.span if word == "AVG" else Span()
-    if not exact_sums:
-        return _collected(f"{word}(CAST(:a AS DOUBLE))", argument, kind=ColumnType.DOUBLE, span=span)
-    total = "CAST(SUM(CAST(TRY_CAST(:a AS DECIMAL(28, 10)) AS DECIMAL(38, 10))) AS DOUBLE)"
-    text = total if word == "SUM" else f"{total} / NULLIF(COUNT(TRY_CAST(:a AS DECIMAL(28, 10))), 0)"
-    return _collected(text, argument, kind=ColumnType.DOUBLE, span=span)
-
-
-def _collected(
-    text: str,
-    argument: Scalar,
-    *,
-    kind: ColumnType | None,
-    nullable: bool = True,
-    span: Span = OPEN,
-) -> Scalar:
-    result = combine(text, kind=kind, nullable=nullable, span=span, a=argument)
-    return replace(result, drawn=None, constant=False, values=None)

@@ -28,8 +28,12 @@ COUNT_STEPS = 1024
 HARD_LIMIT = 4
 """An entity is in at most this many times max_groups groups, where keys are private."""
 
+_EVERY_ENTITY = f"{PartKind.ENTITIES} "
+"""The family of COUNT(DISTINCT entity): it counts one per entity and group, and needs no column of its own."""
+
 _WEIGHT_ONE = 2**30
 _LIMIT = 2**62
+_LARGEST = 2**63 - 1
 _LARGEST_SQUARED = 2**31
 
 
@@ -122,13 +126,16 @@ def _pairs(draft: Draft) -> exp.Select:
             # Each step count is below 2^22, so a sum in 64 bits would need 2^41 rows of one entity to overflow.
             total = fragment("CAST(COALESCE(SUM_NO_OVERFLOW(:v), 0) AS BIGINT)", v=steps)
             outer.append(named(total, f"s{number}"))
-        elif c.part.kind is PartKind.VALUES and argument is not None and family not in counted:
+        elif argument is not None and family not in counted:
             inner = inner.select(named(_counted(argument), value), copy=False)
         if family in counted:
             continue
         counted.add(family)
         if family.startswith(PartKind.VALUES):
             outer.append(named(fragment("COUNT(:v)", v=column(value, "r")), families[family]))
+        elif family.startswith(PartKind.ENTITIES) and family != _EVERY_ENTITY:
+            there = fragment("CAST(COUNT(:v) > 0 AS BIGINT)", v=column(value, "r"))
+            outer.append(named(there, families[family]))
         elif family.startswith(PartKind.ROWS):
             outer.append(named(fragment("COUNT(*)"), families[family]))
     group = [integer(i + 1) for i in range(1 + len(draft.keys))]
@@ -181,7 +188,7 @@ def _hard_limited(draft: Draft) -> list[tuple[str, exp.Expr]]:
 
 
 def _pair_columns(draft: Draft) -> list[str]:
-    counts = [name for family, name in _families(draft).items() if family.split(" ")[0] != PartKind.ENTITIES]
+    counts = [name for family, name in _families(draft).items() if family != _EVERY_ENTITY]
     return [*counts, *(f"s{i}" for i, c in enumerate(draft.columns) if c.part.kind is PartKind.SUM)]
 
 
@@ -191,9 +198,9 @@ def _norms(draft: Draft, source: str) -> exp.Select:
     columns: list[exp.Expr] = [named(column("e", "p"), "e")]
     above: list[exp.Expr] = []
     for family, name, gaussian in _scales(draft):
-        entities = family.startswith(PartKind.ENTITIES)
+        entities = family == _EVERY_ENTITY
         count = integer(1) if entities else column(name, "p")
-        rows = 1 if entities else m
+        rows = 1 if family.startswith(PartKind.ENTITIES) else m
         if gaussian:
             norm = fragment("COUNT(*)")
             if not entities:  # a count of 2^31 or more would overflow the square: it weighs nothing
@@ -254,11 +261,11 @@ def _totals(draft: Draft, source: str) -> exp.Select:
     unit = count_unit(draft)
     for number, c in enumerate(draft.columns):
         family = _family(c)
-        entities = family.startswith(PartKind.ENTITIES)
-        count = integer(1) if entities else column(families[family], "p")
+        entities, every = family.startswith(PartKind.ENTITIES), family == _EVERY_ENTITY
+        count = integer(1) if every else column(families[family], "p")
         value = column(f"s{number}", "p") if c.part.kind is PartKind.SUM else count
         if c.part.kind is not PartKind.SUM and unit > 1:
-            value = integer(unit) if entities else fragment(":v * :u", v=value, u=integer(unit))
+            value = integer(unit) if every else fragment(":v * :u", v=value, u=integer(unit))
         rows = draft.bounds.max_groups * (1 if entities else draft.bounds.max_rows)
         scale = _scale_name(families[family], c.gaussian)
         scaled = _scaled(draft, value, count=count, rows=rows, scale=scale, gaussian=c.gaussian)
@@ -294,10 +301,16 @@ def _scaled(draft: Draft, value: exp.Expr, *, count: exp.Expr, rows: int, scale:
         )
     weight = column(scale, "w")
     cap, norm = (weight, integer(_WEIGHT_ONE)) if gaussian else (integer(rows), weight)
+    # A weight is below 2^30, so with a value within 2^33 the product is below 2^63; k m is a constant. 64 bits take a
+    # fraction of the time of 128, and hardly any value is wider.
+    narrow = 2**33 if gaussian else _LARGEST // max(rows, 1)
     return fragment(
-        "CASE WHEN :w IS NULL THEN :v ELSE CAST((CAST(:v AS HUGEINT) * :cap) // :norm AS BIGINT) END",
+        "CASE WHEN :w IS NULL THEN :v WHEN :v BETWEEN :low AND :high THEN (:v * :cap) // :norm "
+        "ELSE CAST((CAST(:v AS HUGEINT) * :cap) // :norm AS BIGINT) END",
         w=weight,
         v=value,
         cap=cap,
         norm=norm,
+        low=integer(-narrow),
+        high=integer(narrow),
     )

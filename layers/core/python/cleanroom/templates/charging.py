@@ -109,7 +109,7 @@ def _meaning(c: DraftColumn) -> str:
         case PartKind.ROWS:
             return "rows"
         case PartKind.ENTITIES:
-            return "entities"
+            return "entities" if c.part.argument is None else "entities with such a row"
         case PartKind.VALUES:
             return "values that are not NULL"
     if c.grid is not None and c.grid.centred:

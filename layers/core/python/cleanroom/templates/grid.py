@@ -57,17 +57,7 @@ def grid_of(argument: Scalar, *, centred: bool, at: exp.Expr) -> Grid:
         MissingBoundsError: no range is declared, nor follows from declared ones.
         TemplateRefusedError: rule `range_too_large`.
     """
-    lo, hi = argument.span.lo, argument.span.hi
-    if lo is None or hi is None:
-        columns = {c.name for c in at.find_all(exp.Column)}
-        column = columns.pop() if len(columns) == 1 else None
-        refuse_missing_bounds(
-            "a sum or an average needs a declared range of what is summed",
-            rule="missing_range",
-            cure=f"the owner declares bounds for {column or 'the column'} with link_datasets, "
-            f"or the template writes LEAST(GREATEST({column or 'x'}, low), high)",
-            at=at,
-        )
+    lo, hi = require_range(argument, at=at)
     if lo > hi:
         lo, hi = hi, lo
     if lo == hi:
@@ -83,6 +73,26 @@ def grid_of(argument: Scalar, *, centred: bool, at: exp.Expr) -> Grid:
     return Grid(
         lo=lo, hi=hi, centred=centred, unit=unit, middle=middle, lowest=lowest - middle, highest=highest - middle
     )
+
+
+def require_range(argument: Scalar, *, at: exp.Expr) -> tuple[Fraction, Fraction]:
+    """Return the declared range of an expression.
+
+    Raises:
+        MissingBoundsError: no range is declared, nor follows from declared ones.
+    """
+    lo, hi = argument.span.lo, argument.span.hi
+    if lo is None or hi is None:
+        columns = {c.name for c in at.find_all(exp.Column)}
+        column = columns.pop() if len(columns) == 1 else None
+        refuse_missing_bounds(
+            "a sum, an average or a quantile needs a declared range of its values",
+            rule="missing_range",
+            cure=f"the owner declares bounds for {column or 'the column'} with link_datasets, "
+            f"or the template writes LEAST(GREATEST({column or 'x'}, low), high)",
+            at=at,
+        )
+    return lo, hi
 
 
 def _power_of_two_at_most(value: Fraction) -> Fraction:

@@ -13,10 +13,11 @@ from fractions import Fraction
 from sqlglot import exp
 
 from cleanroom.rooms.tables import ColumnType
+from cleanroom.templates import spans
 from cleanroom.templates.aggregates import Aggregate, AggregateFunction, counts_every_row
 from cleanroom.templates.grid import Grid, grid_of
-from cleanroom.templates.scalars import Scalar, Span
-from cleanroom.templates.trees import column, double, fragment
+from cleanroom.templates.scalars import Scalar, Span, cast, combine
+from cleanroom.templates.trees import column, double, fragment, integer, to_sql
 
 
 class PartKind(StrEnum):
@@ -35,12 +36,14 @@ class Part:
     Attributes:
         kind: what.
         argument_key: equal for equal arguments.
-        argument: for values and sums.
+        argument: for values and sums; for entities where not all of them count.
+        counted: for sums: whose values the count that belongs to them counts; None: the argument's.
     """
 
     kind: PartKind
     argument_key: str = ""
     argument: Scalar | None = None
+    counted: Scalar | None = None
 
     @property
     def key(self) -> tuple[PartKind, str]:
@@ -91,26 +94,73 @@ class DraftColumn:
 
 
 def parts_of(aggregate: Aggregate) -> tuple[Part, ...]:
-    """Return what must be measured for an aggregate: the sum first, then the count."""
-    x = aggregate.argument
+    """Return what must be measured for an aggregate: sums first, then the count."""
+    x, y = aggregate.argument, aggregate.second
     match aggregate.function:
         case AggregateFunction.ROWS:
             return (Part(kind=PartKind.ROWS),)
         case AggregateFunction.ENTITIES:
-            return (Part(kind=PartKind.ENTITIES),)
+            return (Part(kind=PartKind.ENTITIES, argument_key=aggregate.argument_key, argument=x),)
         case AggregateFunction.VALUES:
             return (Part(kind=PartKind.VALUES, argument_key=aggregate.argument_key, argument=x),)
-    total = Part(kind=PartKind.SUM, argument_key=aggregate.argument_key, argument=x)
+    if x is None:
+        raise AssertionError("a sum has an argument")
+    total = sum_part(x)
     if aggregate.function is AggregateFunction.SUM:
         return (total,)
-    return (total, count_part(total))
+    if aggregate.function is AggregateFunction.AVG:
+        return (total, count_part(total))
+    if y is None:
+        return (total, sum_part(moment(x, x), counted=x), count_part(total))
+    parts: tuple[Part, ...] = (total, sum_part(y, counted=x), sum_part(moment(x, y), counted=x))
+    if aggregate.function is AggregateFunction.CORR:
+        parts += (sum_part(moment(x, x), counted=x), sum_part(moment(y, y), counted=x))
+    return (*parts, count_part(total))
+
+
+def sum_part(argument: Scalar, *, counted: Scalar | None = None) -> Part:
+    """Return the sum of an expression; `counted`: another whose NULLs are in the same rows, and which is counted."""
+    return Part(kind=PartKind.SUM, argument_key=to_sql(argument.sql), argument=argument, counted=counted)
+
+
+def moment(x: Scalar, y: Scalar) -> Scalar:
+    """Return (x - a)(y - b) of clamped values, a and b being the middles of their grids: what a variance is made of.
+
+    Both are clamped to their ranges before, so that the product is finite, in a range known from theirs, and NULL in
+    the same rows as they are.
+    """
+    first, second = _around_middle(x), _around_middle(y)
+    squared = to_sql(x.sql) == to_sql(y.sql)
+    span = spans.times(first.span, second.span)
+    if squared and span.hi is not None:
+        span = Span(lo=Fraction(0), hi=span.hi if span.lo is None else max(span.hi, -span.lo))
+    return combine(":a * :b", kind=ColumnType.DOUBLE, span=span, a=first, b=second)
+
+
+def _around_middle(x: Scalar) -> Scalar:
+    grid = grid_of(x, centred=True, at=exp.Null())
+    # Each clamp compares, so that NULL stays NULL; NaN and infinities become NULL first, as where they are counted.
+    value = cast(x, ColumnType.DOUBLE)
+    if x.type is ColumnType.DOUBLE:
+        value = combine("CASE WHEN ISFINITE(:a) THEN :a END", kind=ColumnType.DOUBLE, a=value)
+    middle = grid.middle * grid.unit
+    lo, hi = (Scalar(sql=double(v), type=ColumnType.DOUBLE, nullable=False, constant=True) for v in (grid.lo, grid.hi))
+    clamped = combine(
+        "CASE WHEN :a > :hi THEN :hi WHEN :a < :lo THEN :lo ELSE :a END", kind=ColumnType.DOUBLE, a=value, lo=lo, hi=hi
+    )
+    centre = Scalar(sql=double(middle), type=ColumnType.DOUBLE, nullable=False, constant=True)
+    span = Span(lo=grid.lo - middle, hi=grid.hi - middle)
+    return combine(":a - :m", kind=ColumnType.DOUBLE, span=span, a=clamped, m=centre)
 
 
 def count_part(total: Part) -> Part:
     """Return the count that belongs to a sum: of its values, or of rows where no value can be missing."""
-    if total.argument is not None and counts_every_row(total.argument):
+    counted = total.argument if total.counted is None else total.counted
+    if counted is None:
+        raise AssertionError("a sum has an argument")
+    if counts_every_row(counted):
         return Part(kind=PartKind.ROWS)
-    return Part(kind=PartKind.VALUES, argument_key=total.argument_key, argument=total.argument)
+    return Part(kind=PartKind.VALUES, argument_key=to_sql(counted.sql), argument=counted)
 
 
 def draft_columns(requests: list[Request], *, first: int = 0) -> list[DraftColumn]:
@@ -179,26 +229,103 @@ def released(aggregate: Aggregate, columns: list[DraftColumn], *, measurement: s
         return Scalar(
             sql=reference, type=ColumnType.INTEGER, nullable=False, noisy=True, measured=(measurement, main.name)
         )
-    grid = main.grid
-    if aggregate.function is AggregateFunction.SUM and not grid.centred:
+    if aggregate.function is AggregateFunction.SUM and not main.grid.centred:
         return Scalar(
             sql=reference, type=ColumnType.DOUBLE, nullable=False, noisy=True, measured=(measurement, main.name)
         )
-    middle = double(grid.middle * grid.unit)
-    count = column(by_key[count_part(main.part).key].name, alias)
+    noisy = _Noisy(alias=alias, count=column(by_key[count_part(main.part).key].name, alias))
     if aggregate.function is AggregateFunction.SUM:
-        return Scalar(
-            sql=fragment(":s + :m * :n", s=reference, m=middle, n=count),
-            type=ColumnType.DOUBLE,
-            nullable=False,
-            noisy=True,
+        return noisy.number(
+            fragment(":s + :m * :n", s=reference, m=_middle(main), n=noisy.count), nullable=False, span=Span()
         )
-    sql = fragment(
-        "CASE WHEN :n > 0 THEN LEAST(GREATEST(:m + :s / :n, :lo), :hi) END",
-        n=count,
-        m=middle,
-        s=reference,
-        lo=double(grid.lo),
-        hi=double(grid.hi),
-    )
-    return Scalar(sql=sql, type=ColumnType.DOUBLE, noisy=True, span=Span(lo=grid.lo, hi=grid.hi))
+    if aggregate.function is AggregateFunction.AVG:
+        return noisy.number(
+            fragment("CASE WHEN :n > 0 THEN LEAST(GREATEST(:mean, :lo), :hi) END", n=noisy.count, mean=noisy.mean(main),
+                     lo=double(main.grid.lo), hi=double(main.grid.hi)),
+            span=Span(lo=main.grid.lo, hi=main.grid.hi),
+        )  # fmt: skip
+    if aggregate.second is None:
+        return noisy.spread(aggregate.function, total=main, squares=own[1])
+    return noisy.covariance(aggregate.function, own[:-1])
+
+
+def _middle(c: DraftColumn) -> exp.Expr:
+    """Return what was taken off each value."""
+    if c.grid is None:
+        raise AssertionError("a sum has a grid")
+    return double(c.grid.middle * c.grid.unit)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Noisy:
+    """Formulas over the noisy sums and the noisy count of one argument.
+
+    Attributes:
+        alias: of the noisy table.
+        count: of the values.
+    """
+
+    alias: str
+    count: exp.Expr
+
+    def number(self, sql: exp.Expr, *, span: Span, nullable: bool = True) -> Scalar:
+        return Scalar(sql=sql, type=ColumnType.DOUBLE, nullable=nullable, noisy=True, span=span)
+
+    def mean(self, c: DraftColumn) -> exp.Expr:
+        """Return the mean of a sum's values, as far as its noise goes; of no sense where the count is not above 0."""
+        return fragment(":m + :x", m=_middle(c), x=self._off(c))
+
+    def _off(self, c: DraftColumn) -> exp.Expr:
+        """Return the mean of what was left of each value when the middle was taken off."""
+        return fragment(":s / :n", s=column(c.name, self.alias), n=self.count)
+
+    def spread(self, function: AggregateFunction, *, total: DraftColumn, squares: DraftColumn) -> Scalar:
+        """Return a variance or deviation: E[(x - a)^2] - E[x - a]^2, between 0 and a quarter of the squared range.
+
+        No values in a range have a larger population variance (Popoviciu). A sample's is n / (n - 1) times that.
+        """
+        if total.grid is None:
+            raise AssertionError("a sum has a grid")
+        most = ((total.grid.hi - total.grid.lo) / 2) ** 2
+        variance = fragment(
+            "LEAST(GREATEST(:squares - (:mean) * (:mean), 0e0), :most)",
+            squares=self.mean(squares),
+            mean=self._off(total),
+            most=double(most),
+        )
+        sample = function in (AggregateFunction.VAR_SAMP, AggregateFunction.STDDEV_SAMP)
+        if sample:
+            variance = fragment(":v * :n / (:n - 1)", v=variance, n=self.count)
+        if function in (AggregateFunction.STDDEV_POP, AggregateFunction.STDDEV_SAMP):
+            variance = fragment("SQRT(:v)", v=variance)
+        sql = fragment("CASE WHEN :n > :least THEN :v END", n=self.count, least=integer(1 if sample else 0), v=variance)
+        return self.number(sql, span=Span(lo=Fraction(0)))
+
+    def covariance(self, function: AggregateFunction, sums: list[DraftColumn]) -> Scalar:
+        """Return COVAR or CORR from sums of x, y, xy and, for CORR, xx and yy.
+
+        A covariance is within half the ranges' product (Cauchy-Schwarz and Popoviciu), a correlation within -1 and 1;
+        that is NULL where one of the noisy variances is not above 0.
+        """
+        x, y, products = sums[:3]
+        if x.grid is None or y.grid is None:
+            raise AssertionError("a sum has a grid")
+        covariance = fragment(":xy - (:x) * (:y)", xy=self.mean(products), x=self._off(x), y=self._off(y))
+        if function is AggregateFunction.CORR:
+            variances = [
+                fragment(":s - (:m) * (:m)", s=self.mean(s), m=self._off(c))
+                for s, c in zip(sums[3:], (x, y), strict=True)
+            ]
+            sql = fragment(
+                "CASE WHEN :n > 0 AND (:v) > 0e0 AND (:w) > 0e0 "
+                "THEN LEAST(GREATEST((:c) / (SQRT(:v) * SQRT(:w)), -1e0), 1e0) END",
+                n=self.count, c=covariance, v=variances[0], w=variances[1],
+            )  # fmt: skip
+            return self.number(sql, span=Span(lo=Fraction(-1), hi=Fraction(1)))
+        most = double((x.grid.hi - x.grid.lo) * (y.grid.hi - y.grid.lo) / 4)
+        within = fragment("LEAST(GREATEST(:c, -(:most)), :most)", c=covariance, most=most)
+        sample = function is AggregateFunction.COVAR_SAMP
+        if sample:
+            within = fragment(":v * :n / (:n - 1)", v=within, n=self.count)
+        sql = fragment("CASE WHEN :n > :least THEN :v END", n=self.count, least=integer(1 if sample else 0), v=within)
+        return self.number(sql, span=Span())

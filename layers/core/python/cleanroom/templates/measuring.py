@@ -210,7 +210,7 @@ class _Book:
                 self._charges.pay(request.aggregate.label, epsilon=request.epsilon, delta=request.delta)
         if not private and not at_least:
             return None
-        entities = next((c for c in self.columns if c.part.kind is PartKind.ENTITIES), None)
+        entities = next((c for c in self.columns if c.part.key == (PartKind.ENTITIES, "")), None)
         selection_delta = self._charges.delta if private else Fraction(0)
         what = "choosing the groups: entities per group" if private else "smallest group: entities per group"
         if entities is not None:

@@ -16,7 +16,7 @@ from itertools import count
 from sqlglot import exp
 
 from cleanroom.rooms.tables import ColumnType, LinkedTable
-from cleanroom.templates.aggregates import is_aggregate, plain_aggregate
+from cleanroom.templates.aggregates import is_aggregate
 from cleanroom.templates.draft import Draft
 from cleanroom.templates.expressions import translate
 from cleanroom.templates.grouping import GroupScope, group_keys
@@ -24,6 +24,7 @@ from cleanroom.templates.measuring import Charges, measured_select
 from cleanroom.templates.names import named_table
 from cleanroom.templates.ownership import world_of_table
 from cleanroom.templates.plain import PlainPlan, plain_plan
+from cleanroom.templates.plain_aggregates import plain_aggregate
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import Relation, World, table_relation
 from cleanroom.templates.scalars import Scalar, native_type, require

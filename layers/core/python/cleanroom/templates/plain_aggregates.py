@@ -1,0 +1,123 @@
+"""Aggregates that need no noise: over public rows, over the rows of one entity, or over noisy rows. Pure.
+
+They are total and do not depend on the order of rows: doubles are summed as decimals, and what the engine would add up
+in the order it finds (variances) is sorted before. Over protected rows see `aggregates.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+from sqlglot import exp
+
+from cleanroom.rooms.tables import ColumnType
+from cleanroom.templates.aggregates import (
+    BOOLEAN,
+    PAIRED,
+    SPREADS,
+    CallOf,
+    refuse_aggregate,
+    summable,
+)
+from cleanroom.templates.expressions import Scope, translate
+from cleanroom.templates.refusals import only, refuse, spelled, words
+from cleanroom.templates.scalars import OPEN, Scalar, Span, cast, combine, require
+from cleanroom.templates.trees import fragment
+
+_FINITE = "TRY_CAST(TRY_CAST(:a AS DECIMAL(28, 10)) AS DOUBLE)"
+
+
+def plain_aggregate(node: exp.Expr, rows: Scope, *, exact_sums: bool) -> Scalar:
+    """Return an aggregate as it is.
+
+    Args:
+        node: the call.
+        rows: what names mean in its argument.
+        exact_sums: sum doubles as decimals with ten digits, so that the order of rows cannot show in the result;
+            values of 1e18 and above count as NULL. False for noisy rows, where nothing depends on it.
+
+    Raises:
+        TemplateRefusedError: rule `aggregate_not_allowed`, or the argument's own.
+    """
+    call = CallOf(node, rows)
+    inner = call.node
+    if isinstance(inner, exp.Count):
+        return _count(call)
+    if isinstance(inner, exp.CountIf):
+        only(inner, {"this", "zero_on_all_null"})
+        condition = require(translate(inner.this, rows), BOOLEAN, what="COUNT_IF", at=node)
+        return _counted("COUNT(CASE WHEN :a THEN 1 END)", call.kept(condition))
+    if isinstance(inner, exp.LogicalOr | exp.LogicalAnd):
+        only(inner, {"this"})
+        condition = call.kept(require(translate(inner.this, rows), BOOLEAN, what=spelled(inner), at=node))
+        word = "BOOL_OR" if isinstance(inner, exp.LogicalOr) else "BOOL_AND"
+        return _collected(f"{word}(:a)", condition, kind=ColumnType.BOOLEAN)
+    if isinstance(inner, exp.Min | exp.Max):
+        only(inner, {"this"})
+        a = call.kept(translate(inner.this, rows))
+        kind = ColumnType.DOUBLE if a.type is ColumnType.DECIMAL else a.type
+        return _collected(f"{words(type(inner))}(:a)", cast(a, kind) if kind else a, kind=kind, span=a.span)
+    if type(inner) in SPREADS:
+        only(inner, {"this"})
+        a = call.kept(summable(translate(inner.this, rows), what=spelled(inner), at=node))
+        return _spread(SPREADS[type(inner)].value, a, exact_sums=exact_sums)
+    if not isinstance(inner, exp.Sum | exp.Avg):
+        if type(inner) in PAIRED:
+            refuse(
+                f"{spelled(inner)} stands over protected rows only",
+                rule="aggregate_not_allowed",
+                cure="write it out with SUM and COUNT",
+                at=node,
+            )
+        refuse_aggregate(inner, at=node)
+    only(inner, {"this"})
+    word = words(type(inner))
+    argument = call.kept(summable(translate(inner.this, rows), what=word, at=node))
+    if word == "SUM" and argument.type is ColumnType.INTEGER:
+        return _collected("TRY_CAST(SUM(CAST(:a AS BIGINT)) AS BIGINT)", argument, kind=ColumnType.INTEGER)
+    span = argument.span if word == "AVG" else Span()
+    if not exact_sums:
+        return _collected(f"{word}(CAST(:a AS DOUBLE))", argument, kind=ColumnType.DOUBLE, span=span)
+    total = "CAST(SUM(CAST(TRY_CAST(:a AS DECIMAL(28, 10)) AS DECIMAL(38, 10))) AS DOUBLE)"
+    text = total if word == "SUM" else f"{total} / NULLIF(COUNT(TRY_CAST(:a AS DECIMAL(28, 10))), 0)"
+    return _collected(text, argument, kind=ColumnType.DOUBLE, span=span)
+
+
+def _count(call: CallOf) -> Scalar:
+    node = call.node
+    only(node, {"this", "big_int"})
+    if isinstance(node.this, exp.Star):
+        only(node.this, ())
+        if call.condition is not None:
+            return _counted("COUNT(CASE WHEN :a THEN 1 END)", call.condition)
+        return Scalar(sql=fragment("COUNT(*)"), type=ColumnType.INTEGER, nullable=False, span=Span(lo=Fraction(0)))
+    if isinstance(node.this, exp.Distinct):
+        if len(node.this.expressions) != 1 or node.this.args.get("on"):
+            refuse("COUNT(DISTINCT) takes one column", rule="aggregate_not_allowed", cure="name one", at=node)
+        return _counted("COUNT(DISTINCT :a)", call.kept(translate(node.this.expressions[0], call.rows)))
+    return _counted("COUNT(:a)", call.kept(translate(node.this, call.rows)))
+
+
+def _counted(text: str, argument: Scalar) -> Scalar:
+    return _collected(text, argument, kind=ColumnType.INTEGER, nullable=False, span=Span(lo=Fraction(0)))
+
+
+def _spread(word: str, argument: Scalar, *, exact_sums: bool) -> Scalar:
+    """Return a variance or a standard deviation; values of 1e18 and above count as NULL, for their squares overflow."""
+    text = f"{word}({_FINITE})"
+    if exact_sums:
+        text = f"LIST_AGGREGATE(LIST({_FINITE} ORDER BY {_FINITE}), '{word.lower()}')"
+    return _collected(text, argument, kind=ColumnType.DOUBLE, span=Span(lo=Fraction(0)))
+
+
+def _collected(
+    text: str,
+    argument: Scalar,
+    *,
+    kind: ColumnType | None,
+    nullable: bool = True,
+    span: Span = OPEN,
+) -> Scalar:
+    result = combine(text, kind=kind, nullable=nullable, span=span, a=argument)
+    return replace(result, drawn=None, constant=False, values=None)
