@@ -110,11 +110,12 @@ CREATED: dict[str, set[str]] = {
 
 FILLED: dict[str, set[str]] = {
     "AWS::DynamoDB::Table": {"PointInTimeRecoverySpecification", "SSESpecification", "TimeToLiveSpecification"},
-    "AWS::S3::Bucket": {"BucketEncryption", "LifecycleConfiguration", "OwnershipControls"},
+    "AWS::S3::Bucket": {"BucketEncryption", "LifecycleConfiguration", "ObjectLockConfiguration", "OwnershipControls"},
     "AWS::Scheduler::Schedule": {"ScheduleExpressionTimezone"},
 }
 
 WITHOUT_MEANING_HERE: dict[str, dict[str, str]] = {
+    "AWS::S3::Bucket": {"ObjectLockEnabled": "the call that sets ObjectLockConfiguration says it again"},
     "AWS::KMS::Key": {"PendingWindowInDays": "only matters when a key is deleted"},
     "AWS::Lambda::Function": {
         "Architectures": "the functions run on this machine's processor",
@@ -199,10 +200,11 @@ def _allow_without_tls(policy: dict[str, Any]) -> None:
 def _name_sessions(policy: dict[str, Any]) -> None:
     # aws:PrincipalArn is a role's ARN in AWS, and its session's ARN in the emulator.
     for said in policy["Statement"]:
-        role = said.get("Condition", {}).get("ArnNotEquals", {}).get("aws:PrincipalArn", {}).get("Fn::GetAtt")
-        if role:
-            session = {"Fn::Sub": f"arn:aws:sts::${{AWS::AccountId}}:assumed-role/${{{role[0]}}}/*"}
-            said["Condition"] = {"ArnNotLike": {"aws:PrincipalArn": session}}
+        named = said.get("Condition", {}).get("ArnNotEquals", {}).get("aws:PrincipalArn")
+        if named:
+            roles = [role["Fn::GetAtt"][0] for role in (named if isinstance(named, list) else [named])]
+            sessions = [{"Fn::Sub": f"arn:aws:sts::${{AWS::AccountId}}:assumed-role/${{{role}}}/*"} for role in roles]
+            said["Condition"] = {"ArnNotLike": {"aws:PrincipalArn": sessions}}
 
 
 def _name_schedule(policy: dict[str, Any]) -> None:

@@ -133,6 +133,18 @@ def _bucket_ownership(client: Client, bucket: str, value: Properties) -> None:
     client("s3").put_bucket_ownership_controls(Bucket=bucket, OwnershipControls=value)
 
 
+def _bucket_lock(client: Client, bucket: str, value: Properties) -> None:
+    retention = value["Rule"]["DefaultRetention"]
+    said = {"Mode": retention["Mode"], "Days": int(retention["Days"])}
+    client("s3").put_object_lock_configuration(
+        Bucket=bucket,
+        ObjectLockConfiguration={
+            "ObjectLockEnabled": value["ObjectLockEnabled"],
+            "Rule": {"DefaultRetention": said},
+        },
+    )
+
+
 def _schedule_time_zone(client: Client, schedule: str, value: str) -> None:
     scheduler = client("scheduler")
     (found,) = [found for found in scheduler.list_schedules()["Schedules"] if found["Name"] == schedule]
@@ -147,6 +159,7 @@ _FILLS: dict[tuple[str, str], Callable[[Client, str, Any], None]] = {
     ("AWS::DynamoDB::Table", "TimeToLiveSpecification"): _table_expiry,
     ("AWS::S3::Bucket", "BucketEncryption"): _bucket_encryption,
     ("AWS::S3::Bucket", "LifecycleConfiguration"): _bucket_lifecycle,
+    ("AWS::S3::Bucket", "ObjectLockConfiguration"): _bucket_lock,
     ("AWS::S3::Bucket", "OwnershipControls"): _bucket_ownership,
     ("AWS::Scheduler::Schedule", "ScheduleExpressionTimezone"): _schedule_time_zone,
 }

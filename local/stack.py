@@ -30,6 +30,8 @@ CODE_BUCKET = "cleanroom-code"
 LAYERS = [ROOT / "layers" / "core" / "python"]
 PARTIES = {"airline": "provider", "agency": "consumer", "broker": "consumer", "stranger": "outsider"}
 PROVIDERS = "airline"
+PARAMETERS = {"ProviderParties": PROVIDERS, "AuditLockDays": "1"}
+"""Of template.yaml, where this stack differs from its defaults: the export is on, so that it is tried."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,7 +139,7 @@ def _deploy(emulator: Emulator, functions: Path) -> Stack:
     source = read_template()
     _upload_code(emulator, source, functions)
     template = adapt(
-        translate(uri_in_s3(source), parameters={"ProviderParties": PROVIDERS}),
+        translate(uri_in_s3(source), parameters=PARAMETERS),
         emulator=emulator,
         code_bucket=CODE_BUCKET,
         layers=LAYERS,
@@ -151,7 +153,7 @@ def _deploy(emulator: Emulator, functions: Path) -> Stack:
         StackName=STACK_NAME,
         TemplateURL=f"{emulator.endpoint_url}/{CODE_BUCKET}/template.json",
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
-        Parameters=[{"ParameterKey": "ProviderParties", "ParameterValue": PROVIDERS}],
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in PARAMETERS.items()],
     )
     outputs = _wait_until_created(cloudformation)
     resources = {
@@ -190,9 +192,9 @@ def _wait_until_created(cloudformation: Any) -> dict[str, str]:
 
 
 def _switched_off(template: Template) -> set[str]:
-    # The local stack always has its own user pool: resources under that condition must be there.
-    resources = template["Resources"].items()
-    return {name for name, resource in resources if resource.get("Condition", "UseCognito") != "UseCognito"}
+    # The local stack always has its own user pool and the export: resources under these conditions must be there.
+    switched_on = {None, "UseCognito", "HasAuditExport"}
+    return {name for name, resource in template["Resources"].items() if resource.get("Condition") not in switched_on}
 
 
 def _upload_code(emulator: Emulator, source: Template, functions: Path) -> None:

@@ -23,6 +23,7 @@ from cleanroom.adapters.memory import (
     MemoryRunQueue,
     MemorySchedule,
 )
+from cleanroom.adapters.memory_audit import MemoryAuditExport, MemoryAuditTrail, MemoryStatementStore
 from cleanroom.adapters.memory_catalogue import MemoryCatalogue
 from cleanroom.adapters.memory_ledger import MemoryLedger
 from cleanroom.adapters.memory_signer import MemoryReceiptSigner
@@ -55,6 +56,8 @@ class House:
         self.queue, self.inbox, self.schedule = MemoryRunQueue(), MemoryInbox(), MemorySchedule()
         self.clock, self.ids = FixedClock(START), CountingIds()
         self.telemetry, self.signer = ListTelemetry(), MemoryReceiptSigner()
+        self.audit, self.statements = MemoryAuditTrail(self.ledger), MemoryStatementStore()
+        self.audit_export = MemoryAuditExport()
         self.entropy = entropy or SeededEntropy(1)
         self.noise = DirectNoiseFunction(self.invoke_noise)
         provider_parties = frozenset({"airline"})
@@ -99,6 +102,9 @@ class House:
         )
         self.tasks = TaskServices(
             ledger=self.ledger,
+            audit=self.audit,
+            statements=self.statements,
+            export=self.audit_export,
             schedule=self.schedule,
             clock=self.clock,
             telemetry=self.telemetry,

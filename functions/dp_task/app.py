@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cleanroom.adapters.aws import task_services
-from cleanroom.edge import answer_http, answer_invocation, logger, metrics, tracer
+from cleanroom.edge import answer_http, answer_schedule, logger, metrics, tracer
 from cleanroom.procedures.task import TASK
 from cleanroom.use_cases.dp_task import handle_schedule
 
@@ -16,5 +16,5 @@ from cleanroom.use_cases.dp_task import handle_schedule
 def handler(event: dict[str, Any], _context: object) -> dict[str, object]:
     """Answer the scheduler, or one HTTP request."""
     if "task" in event:
-        return answer_invocation(lambda: handle_schedule(event, task_services()))
+        return answer_schedule(lambda: handle_schedule(event, task_services()))
     return answer_http(event, TASK, task_services)

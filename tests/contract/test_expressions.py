@@ -11,10 +11,12 @@ from datetime import timedelta
 import pytest
 
 from cleanroom.adapters import dynamodb_expressions as ours
+from cleanroom.adapters.dynamodb_audit import DynamoDbAuditTrail
 from cleanroom.adapters.dynamodb_catalogue import DynamoDbCatalogue
 from cleanroom.adapters.dynamodb_ledger import DynamoDbLedger
 from cleanroom.errors import BudgetExhaustedError
 from cleanroom.rooms.ledger import RequestState, RunRequest, RunState, TaskStatus
+from cleanroom.rooms.ledger_audit import Checkpoint
 from cleanroom.rooms.settings import PrivacySettings
 from tests.contract.ledgers import KEY, NOON, FaultyClient, charge, create_table, table_of
 from tests.contract.test_catalogue import ROOM, fill
@@ -148,8 +150,14 @@ class Grammar:
         self.take(kind="value")
         if self.peek("AND", "word"):
             self.take()
-            self.take("BEGINS_WITH", "word")
-            self.arguments(["path", "value"])
+            if self.peek(kind="name"):
+                self.take(kind="name")
+                if self.take(kind="comparator") == "<>":
+                    raise ValueError("a sort key is not compared so")
+                self.take(kind="value")
+            else:
+                self.take("BEGINS_WITH", "word")
+                self.arguments(["path", "value"])
 
 
 def parse(text, rule):
@@ -189,6 +197,7 @@ def test_every_key_condition_is_in_the_grammar(text):
         ("", "update"),
         ("begins_with(#sk, :prefix)", "key_condition"),
         ("#pk = :pk OR #pk = :other", "key_condition"),
+        ("#pk = :pk AND #sk <> :after", "key_condition"),
     ],
 )
 def test_the_parser_refuses_what_dynamodb_refuses(text, rule):
@@ -219,6 +228,11 @@ def exercise(ledger, catalogue):
     ledger.note("flights", kind="noted", party="provider", body="{}", at=NOON)
     ledger.settings_of_room("flights")
     ledger.keys_with_dp_on()
+    audit = DynamoDbAuditTrail(ledger._table)
+    audit.count_refusal(KEY, window=2, at=NOON)
+    audit.page("flights", "", after="2026", limit=1)
+    audit.put_checkpoint("flights", "", Checkpoint(count=1), replaces=Checkpoint())
+    audit.set_closed_through(1)
     fill(catalogue)
     catalogue.put_room(ROOM)
     catalogue.rooms_of("airline")

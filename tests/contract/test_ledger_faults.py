@@ -241,21 +241,22 @@ def test_a_charge_takes_one_read_and_one_transaction(faulty, client):
     faulty.charge(charge())
     assert [name for name, _ in client.sent] == ["get_item", "transact_write_items"]
     request = client.sent[-1][1]
-    assert len(request["TransactItems"]) == 7
+    assert len(request["TransactItems"]) == 8
     assert len(request["ClientRequestToken"]) <= 36
 
 
-def test_only_spending_of_windows_ever_expires(faulty, client, stored):
-    """Runs, totals, settings and histories are kept; a window's spending for 400 days after its last charge."""
+def test_only_spending_and_activity_of_windows_ever_expire(faulty, client, stored):
+    """Runs, totals, settings and histories are kept; what is of one window for 400 days after its last charge."""
     stored.put_settings(KEY, PrivacySettings(), by="provider", at=NOON)
     stored.set_task(TaskStatus.SUSPENDED, by="provider", at=NOON)
     stored.set_task(TaskStatus.RUNNING, by="provider", at=NOON)
     stored.charge(charge(settings_versions=(1,)))
     items = client.scan(TableName=faulty._table.name)["Items"]
     expiring = [item for item in items if "expires_at" in item]
-    assert [item["kind"]["S"] for item in expiring] == ["window_spending/1"]
-    assert int(expiring[0]["expires_at"]["N"]) == int((NOON + timedelta(days=400)).timestamp())
-    assert len(items) == 12
+    assert sorted(item["kind"]["S"] for item in expiring) == ["activity/1", "window_spending/1"]
+    expire = {int(item["expires_at"]["N"]) for item in expiring}
+    assert expire == {int((NOON + timedelta(days=400)).timestamp())}
+    assert len(items) == 13
 
 
 def test_nothing_is_ever_deleted_from_the_ledger(faulty, client):

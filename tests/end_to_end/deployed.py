@@ -114,6 +114,11 @@ class Room:
         pages = self.stack.client("s3").get_paginator("list_objects_v2").paginate(Bucket=self.stack.outputs[bucket])
         return {item["Key"] for page in pages for item in page.get("Contents", [])}
 
+    def get(self, bucket: str, key: str) -> bytes:
+        """Return an object of the bucket that the template's output names."""
+        content: bytes = self.stack.client("s3").get_object(Bucket=self.stack.outputs[bucket], Key=key)["Body"].read()
+        return content
+
     def put(self, owner: str, name: str, content: bytes) -> None:
         """Put an object of a table into the tables bucket."""
         self.stack.client("s3").put_object(

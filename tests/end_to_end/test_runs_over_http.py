@@ -211,6 +211,11 @@ def test_the_schedules_own_target_opens_one_window_however_often_it_is_delivered
     ]
     assert answers[0] == answers[1]
     assert room.spent() == (0, lifetime)
+    ended = json.loads(answers[0]["ok"])["window"] - 1
+    statement = json.loads(room.get("ResultsBucketName", f"statements/{room.name}/{ended:010d}.json"))
+    (row,) = [row for row in statement["budgets"] if row["party_name"] == "agency"]
+    assert (row["spent"]["epsilon"], row["lifetime"]["epsilon"], row["verified"]) == (spent, lifetime, True)
+    assert any(key.startswith(f"rooms/{room.name}/") for key in room.keys("AuditBucketName"))
 
 
 def test_suspending_shows_in_the_schedule_and_makes_runs_unmetered_until_it_is_resumed(room: Room) -> None:

@@ -110,7 +110,8 @@ def test_not_even_the_administrator_reads_exact_integers_or_plants_a_release(sta
 
     assert "AddNoiseRole" in json.dumps(denied("Exact")["OnlyAddNoiseReads"]["Condition"])
     assert "RunTemplateRole" in json.dumps(denied("Exact")["OnlyRunTemplateWrites"]["Condition"])
-    assert "AddNoiseRole" in json.dumps(denied("Results")["OnlyAddNoiseWrites"]["Condition"])
+    assert "AddNoiseRole" in json.dumps(denied("Results")["OnlyAddNoiseReleases"]["Condition"])
+    assert "DpTaskRole" in json.dumps(denied("Results")["OnlyTheTaskStates"]["Condition"])
 
 
 def test_functions_see_nothing_of_the_machine(stack: Stack) -> None:

@@ -11,6 +11,7 @@ BUCKETS = {
     "InboxBucket": "InboxKey",
     "ExactBucket": "ExactKey",
     "ResultsBucket": "ResultsKey",
+    "AuditBucket": "AuditKey",
 }
 RETAINED = {"AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::Logs::LogGroup", "AWS::Cognito::UserPool"}
 
@@ -19,7 +20,7 @@ def arn_of(name: str) -> dict[str, Any]:
     return {"Fn::GetAtt": [name, "Arn"]}
 
 
-def test_there_are_the_four_buckets_and_no_other(deployed: Deployed) -> None:
+def test_there_are_these_five_buckets_and_no_other(deployed: Deployed) -> None:
     assert set(deployed.of_type("AWS::S3::Bucket")) == set(BUCKETS)
 
 
@@ -87,17 +88,36 @@ def test_each_bucket_refuses_plain_http_and_other_keys(deployed: Deployed, bucke
 def test_the_doors_of_exact_and_results_are_shut_to_all_but_one_role(deployed: Deployed) -> None:
     policies = deployed.of_type("AWS::S3::BucketPolicy")
 
-    def but(policy: str, sid: str) -> tuple[list[str], Any]:
+    def but(policy: str, sid: str, *within: str) -> tuple[list[str], Any]:
         (said,) = [said for said in policies[policy]["PolicyDocument"]["Statement"] if said["Sid"] == sid]
         assert (said["Effect"], said["Principal"]) == ("Deny", "*")
+        bucket = policy.removesuffix("Policy")
+        assert as_list(said["Resource"]) == [{"Fn::Sub": f"${{{bucket}.Arn}}/{part}*"} for part in within or ("",)]
         return as_list(said["Action"]), said["Condition"]["ArnNotEquals"]["aws:PrincipalArn"]
 
     reads = ["s3:GetObject", "s3:GetObjectVersion"]
     assert but("ExactBucketPolicy", "OnlyAddNoiseReads") == (reads, arn_of("AddNoiseRole"))
     assert but("ExactBucketPolicy", "OnlyRunTemplateWrites") == (["s3:PutObject"], arn_of("RunTemplateRole"))
-    writes, role = but("ResultsBucketPolicy", "OnlyAddNoiseWrites")
-    assert "s3:PutObject" in writes
-    assert role == arn_of("AddNoiseRole")
+    writes = ["s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"]
+    both = [arn_of("AddNoiseRole"), arn_of("DpTaskRole")]
+    assert but("ResultsBucketPolicy", "OnlyAddNoiseAndTheTaskWrite") == (writes, both)
+    released = but("ResultsBucketPolicy", "OnlyAddNoiseReleases", "drawn/", "releases/")
+    assert released == (writes, arn_of("AddNoiseRole"))
+    assert but("ResultsBucketPolicy", "OnlyTheTaskStates", "statements/") == (writes, arn_of("DpTaskRole"))
+
+
+def test_exported_histories_are_locked_where_they_are_exported(deployed: Deployed) -> None:
+    """Nobody, the account's administrators included, deletes or overwrites what the task alone may write."""
+    bucket = deployed.of_type("AWS::S3::Bucket")["AuditBucket"]
+    assert bucket["ObjectLockEnabled"] is True
+    retention = bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]
+    assert retention == {"Mode": "COMPLIANCE", "Days": {"Ref": "AuditLockDays"}}
+    statements = deployed.of_type("AWS::S3::BucketPolicy")["AuditBucketPolicy"]["PolicyDocument"]["Statement"]
+    (only,) = [said for said in statements if said["Sid"] == "OnlyTheTaskWrites"]
+    assert only["Condition"] == {"ArnNotEquals": {"aws:PrincipalArn": arn_of("DpTaskRole")}}
+    optional = {name for name, resource in deployed.resources.items() if resource.get("Condition") == "HasAuditExport"}
+    assert optional == {"AuditBucket", "AuditBucketPolicy", "AuditKey", "DpTaskExportPolicy"}
+    assert deployed.template["Parameters"]["AuditLockDays"]["Default"] == 0
 
 
 @pytest.mark.parametrize("table", ["LedgerTable", "CatalogueTable"])

@@ -102,6 +102,7 @@ def test_failures_dead_letters_missed_windows_and_unmetered_runs_raise_alarms(de
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
         ("AWS/Scheduler", "InvocationAttemptCount"),
         ("Cleanroom", "UnmeteredRuns"),
+        ("Cleanroom", "LedgerDifferences"),
     }
     failing = {alarm["Dimensions"][0]["Value"]["Ref"] for alarm in alarms.values() if alarm["MetricName"] == "Errors"}
     assert failing == set(deployed.of_type("AWS::Lambda::Function"))
@@ -110,7 +111,8 @@ def test_failures_dead_letters_missed_windows_and_unmetered_runs_raise_alarms(de
     assert missed["TreatMissingData"] == "breaching"
     # Our metrics carry the service's name as dimension; under another name the alarm would never see them.
     service = {"Name": "service", "Value": {"Ref": "AWS::StackName"}}
-    assert alarms["UnmeteredRuns"]["Dimensions"] == [service]
+    ours = [alarm for alarm in alarms.values() if alarm["Namespace"] == "Cleanroom"]
+    assert all(alarm["Dimensions"] == [service] for alarm in ours)
     for properties in deployed.of_type("AWS::Lambda::Function").values():
         assert properties["Environment"]["Variables"]["POWERTOOLS_SERVICE_NAME"] == service["Value"]
 

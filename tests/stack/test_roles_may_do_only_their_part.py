@@ -74,10 +74,30 @@ def test_add_noise_reads_exact_integers_and_cannot_touch_a_table(deployed: Deplo
 
 
 @pytest.mark.parametrize("role", ["RoomsRole", "DpTaskRole"])
-def test_rooms_and_the_task_see_neither_exact_integers_nor_results(deployed: Deployed, role: str) -> None:
+def test_rooms_and_the_task_see_neither_exact_integers_nor_releases(deployed: Deployed, role: str) -> None:
+    """In the results bucket they know statements alone: the task writes them, and rooms shows them to providers."""
     everything = json.dumps([said for *_, said in deployed.allowed(role)])
-    for denied in ("ExactBucket", "ExactKey", "ResultsBucket", "ResultsKey", "lambda:InvokeFunction"):
+    for denied in ("ExactBucket", "ExactKey", "lambda:InvokeFunction"):
         assert denied not in everything
+    in_results = {(action, named) for action, named, _ in deployed.allowed(role) if "ResultsBucket" in named}
+    statements = '{"Fn::Sub": "${ResultsBucket.Arn}/statements/*"}'
+    if role == "DpTaskRole":
+        assert in_results == {("s3:PutObject", statements)}
+    else:
+        listing = ("s3:ListBucket", '{"Fn::GetAtt": ["ResultsBucket", "Arn"]}')
+        assert in_results == {("s3:GetObject", statements), listing}
+        (said,) = [said for action, named, said in deployed.allowed(role) if (action, named) == listing]
+        assert said["Condition"] == {"StringLike": {"s3:prefix": "statements/*"}}
+    on_key = {action for action, named, _ in deployed.allowed(role) if "ResultsKey" in named}
+    assert on_key == {"kms:GenerateDataKey" if role == "DpTaskRole" else "kms:Decrypt"}
+
+
+def test_the_task_alone_writes_exports_and_nobody_reads_them(deployed: Deployed) -> None:
+    for role in ROLES:
+        granted = {(action, named) for action, named, _ in deployed.allowed(role) if "Audit" in named}
+        expected = {("s3:PutObject", '{"Fn::Sub": "${AuditBucket.Arn}/*"}')}
+        expected |= {("kms:GenerateDataKey", '{"Fn::GetAtt": ["AuditKey", "Arn"]}')}
+        assert granted == (expected if role == "DpTaskRole" else set())
 
 
 def test_nobody_writes_tables_of_parties(deployed: Deployed) -> None:

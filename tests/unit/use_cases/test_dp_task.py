@@ -7,6 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from cleanroom.edge import answer_schedule
+from cleanroom.errors import BusyError
 from cleanroom.use_cases.dp_task import handle_schedule
 from tests.house import BY_CARRIER, EVENTS, furnished
 
@@ -49,6 +51,17 @@ def test_the_schedules_own_event_is_understood():
     house.clock.advance(seconds=86_400)
     event = json.loads((EVENTS / "schedule_open_window.json").read_text(encoding="utf-8"))
     assert json.loads(handle_schedule(event, house.tasks))["window"] == 1
+
+
+def test_a_schedule_that_was_refused_fails_so_that_it_is_tried_again():
+    """B-53: the scheduler reads no answer; a window that a busy ledger left closed would stay so for a day."""
+
+    def busy():
+        raise BusyError("the ledger is busy")
+
+    with pytest.raises(RuntimeError, match="not done"):
+        answer_schedule(busy)
+    assert answer_schedule(lambda: b"{}") == {"ok": "{}"}
 
 
 def test_suspending_lifts_limits_and_marks_runs_and_resuming_enforces_everything_again():

@@ -168,6 +168,18 @@ def answer_invocation(call: Callable[[], bytes]) -> dict[str, object]:
         raise RuntimeError("an invocation failed unexpectedly; the reference is in the log") from None
 
 
+def answer_schedule(call: Callable[[], bytes]) -> dict[str, object]:
+    """Answer the scheduler. It looks at no answer, so whatever was not done is raised: Lambda then tries again.
+
+    Raises:
+        RuntimeError: a refusal, or an unexpected failure, whose code or reference is in the log.
+    """
+    answer = answer_invocation(call)
+    if "ok" not in answer:
+        raise RuntimeError("a scheduled call was not done; the refusal's code is in the log")
+    return answer
+
+
 def answer_queue(event: dict[str, Any], context: LambdaContext, handle: Callable[[SQSRecord], None]) -> Any:
     """Handle a batch of queue messages; those that failed are delivered again, and end in the dead-letter queue."""
 

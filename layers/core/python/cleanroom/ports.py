@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Protocol
 from cleanroom.privacy.entropy import Entropy
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime
 
     import pyarrow as pa
 
+    from cleanroom.rooms.activity import Activity
     from cleanroom.rooms.ledger import (
         BudgetKey,
         Charge,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
         TaskState,
         TaskStatus,
     )
+    from cleanroom.rooms.ledger_audit import Checkpoint
+    from cleanroom.rooms.ledger_chain import ChainHead
     from cleanroom.rooms.receipts import ReceiptKey
     from cleanroom.rooms.rooms import AddedTemplate, CleanRoom, Consumer, Snapshot
     from cleanroom.rooms.settings import PrivacySettings
@@ -133,6 +136,66 @@ class Ledger(Protocol):
 
     def entries(self, room: str) -> tuple[LedgerEntry, ...]:
         """Return the room's history, oldest first."""
+
+
+class AuditTrail(Protocol):
+    """The ledger as its auditor reads it: what was active in a window, histories by line, how far they were checked.
+
+    A room's history may be several chains; `chain` names one of them, and `ROOM_CHAIN` is the room's own. `room` is
+    None for the account's history.
+    """
+
+    def active(self, window: int) -> tuple[Activity, ...]:
+        """Return every budget that was charged or refused in a window, by room, party and template."""
+
+    def count_refusal(self, budget: BudgetKey, *, window: int, at: datetime) -> Activity:
+        """Count one refused request to run, and return the counts as they now stand."""
+
+    def chains(self, room: str | None, budgets: Collection[BudgetKey]) -> tuple[str, ...]:
+        """Return the chains that hold a room's own changes and the charges of these budgets of it."""
+
+    def head(self, room: str | None, chain: str) -> ChainHead:
+        """Return the end of a chain, as it was written beside its last line."""
+
+    def lines(self, room: str | None, chain: str, *, checkpoint: Checkpoint, head: ChainHead) -> Sequence[LedgerEntry]:
+        """Return the lines after `checkpoint` that `head` ends with, oldest first; lines that are missing are not."""
+
+    def page(
+        self, room: str | None, chain: str, *, after: str, limit: int
+    ) -> tuple[Sequence[tuple[str, LedgerEntry]], bool]:
+        """Return up to `limit` lines after a place, each with its own place, oldest first; and whether more follow."""
+
+    def checkpoint(self, room: str | None, chain: str) -> Checkpoint:
+        """Return how far a chain was verified; the beginning where it never was."""
+
+    def put_checkpoint(self, room: str | None, chain: str, checkpoint: Checkpoint, *, replaces: Checkpoint) -> None:
+        """Store a checkpoint; nothing happens where another check has replaced `replaces` in the meantime."""
+
+    def closed_through(self) -> int:
+        """Return the last window whose statements are all written; -1 where there is none."""
+
+    def set_closed_through(self, window: int) -> None:
+        """Say that all statements up to `window` are written; it never goes back."""
+
+
+class StatementStore(Protocol):
+    """Statements of windows, one object for each room and window, written once."""
+
+    def put_if_absent(self, *, room: str, window: int, statement: bytes) -> bool:
+        """Store a statement, unless there is one; return whether it was written now."""
+
+    def get(self, *, room: str, window: int) -> bytes | None:
+        """Return a statement, or None."""
+
+    def windows(self, room: str, *, after: int, limit: int) -> Sequence[int]:
+        """Return the numbers of up to `limit` windows after `after` that have a statement, in order."""
+
+
+class AuditExport(Protocol):
+    """Where histories are copied to, out of reach of whoever can write the ledger."""
+
+    def put_if_absent(self, *, room: str | None, chain: str, first: int, count: int, content: bytes) -> None:
+        """Store the lines from number `first` up to the chain's `count`, unless that was done before."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -290,6 +353,9 @@ class Telemetry(Protocol):
     def count(self, metric: str) -> None:
         """Count one event; the metric's name is one that an alarm may watch."""
 
+    def measure(self, metrics: Mapping[str, float], **dimensions: str) -> None:
+        """Give metrics their values, under these dimensions."""
+
 
 class Pace(Protocol):
     """Keeps running times from telling more than a public step."""
@@ -351,6 +417,9 @@ class TaskServices:
     """What the `dp_task` function holds."""
 
     ledger: Ledger
+    audit: AuditTrail
+    statements: StatementStore
+    export: AuditExport | None
     schedule: Schedule
     clock: Clock
     telemetry: Telemetry
@@ -358,6 +427,8 @@ class TaskServices:
 
 
 __all__ = [
+    "AuditExport",
+    "AuditTrail",
     "Catalogue",
     "Clock",
     "Engine",
@@ -377,6 +448,7 @@ __all__ = [
     "RunQueue",
     "RunServices",
     "Schedule",
+    "StatementStore",
     "TableDescription",
     "TableStore",
     "TaskServices",

@@ -24,9 +24,11 @@ from cleanroom.ports import NoiseServices, RoomServices, RunServices, TaskServic
 
 if TYPE_CHECKING:
     from cleanroom.adapters.duckdb_sandbox import EngineLimits
+    from cleanroom.adapters.dynamodb_audit import DynamoDbAuditTrail
     from cleanroom.adapters.dynamodb_catalogue import DynamoDbCatalogue
     from cleanroom.adapters.renewal import DeployedRenewal
     from cleanroom.adapters.schedule import EventBridgeSchedule
+    from cleanroom.adapters.statement_store import S3StatementStore
 
 _QUICK = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 3, "mode": "standard"})
 _PATIENT = Config(connect_timeout=2, read_timeout=60, retries={"total_max_attempts": 5, "mode": "standard"})
@@ -117,8 +119,15 @@ def noise_services() -> NoiseServices:
 @lru_cache(maxsize=1)
 def task_services() -> TaskServices:
     """Return what the `dp_task` function holds."""
+    from cleanroom.adapters.statement_store import S3AuditExport
+
+    export_bucket = os.environ["AUDIT_BUCKET"]
+    s3 = _client("s3", _PATIENT)
     return TaskServices(
         ledger=_ledger(),
+        audit=_audit(),
+        statements=_statements(),
+        export=S3AuditExport(s3, bucket=export_bucket) if export_bucket else None,
         schedule=_schedule(),
         clock=SystemClock(),
         telemetry=PowertoolsTelemetry(),
@@ -137,6 +146,18 @@ def _table(name: str) -> Table:
 
 def _ledger() -> DynamoDbLedger:
     return DynamoDbLedger(_table(os.environ["LEDGER_TABLE"]))
+
+
+def _audit() -> DynamoDbAuditTrail:
+    from cleanroom.adapters.dynamodb_audit import DynamoDbAuditTrail
+
+    return DynamoDbAuditTrail(_table(os.environ["LEDGER_TABLE"]))
+
+
+def _statements() -> S3StatementStore:
+    from cleanroom.adapters.statement_store import S3StatementStore
+
+    return S3StatementStore(_client("s3", _PATIENT), bucket=os.environ["RESULTS_BUCKET"])
 
 
 def _catalogue() -> DynamoDbCatalogue:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadError
 
-from cleanroom.adapters.dynamodb_expressions import KEY_IN_PARTITION, KEY_WITH_PREFIX, names_in
+from cleanroom.adapters.dynamodb_expressions import KEY_AFTER, KEY_IN_PARTITION, KEY_WITH_PREFIX, names_in
 from cleanroom.adapters.dynamodb_items import attributes, placeholders
 from cleanroom.errors import BusyError
 
@@ -162,6 +162,29 @@ class Table:
             answer = self._query_page(request)
             found += answer["Items"]
             if "LastEvaluatedKey" not in answer:
+                return found
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def query_after(self, partition: str, *, after: str, limit: int | None = None) -> list[Attributes]:
+        """Return the items of a partition whose sort key is greater than `after`, by sort key; at most `limit`.
+
+        Raises:
+            BusyError: the store would not answer.
+        """
+        request: QueryInputTypeDef = {
+            "TableName": self.name,
+            "KeyConditionExpression": KEY_AFTER if after else KEY_IN_PARTITION,
+            "ExpressionAttributeNames": names_in(KEY_AFTER if after else KEY_IN_PARTITION),
+            "ExpressionAttributeValues": placeholders(pk=partition, **({"after": after} if after else {})),
+            "ConsistentRead": True,
+        }
+        found: list[Attributes] = []
+        while True:
+            if limit is not None:
+                request["Limit"] = limit - len(found)
+            answer = self._query_page(request)
+            found += answer["Items"]
+            if "LastEvaluatedKey" not in answer or (limit is not None and len(found) >= limit):
                 return found
             request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 

@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from cleanroom.adapters.codec import encode
+from cleanroom.adapters.dynamodb_activity import ActivityItems
 from cleanroom.adapters.dynamodb_expressions import (
     ABSENT,
     COUNTABLE,
@@ -74,7 +75,8 @@ def charge_actions(
 ) -> dict[str, TransactWriteItemTypeDef]:
     """Return every action of a charge, by a name that `failed` reasons can be told by.
 
-    The names are `run`, `task`, `settings:i`, `window:i` and `lifetime:i` for each budget i, `line` and `head`.
+    The names are `run`, `task`, `settings:i`, `window:i`, `lifetime:i` and `active:i` for each budget i, `line` and
+    `head`.
 
     Args:
         table: the ledger's.
@@ -98,6 +100,7 @@ def charge_actions(
             table, charge, window_key(key, charge.window), limit=charge.limit_micro_epsilon[number]
         )
         actions[f"lifetime:{number}"] = _lifetime(table, charge, lifetime_key(key))
+        actions[f"active:{number}"] = ActivityItems(table=table).touch(key, window=charge.window, at=charge.at)
     line = next_line(
         head,
         room=charge.room,

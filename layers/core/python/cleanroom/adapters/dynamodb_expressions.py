@@ -43,6 +43,20 @@ TASK_AS_PRICED = "#kind = :kind AND #status = :status AND #window = :window"
 TASK_AS_PRICED_OR_NEW = "attribute_not_exists(#pk) OR (#kind = :kind AND #status = :status AND #window = :window)"
 HEAD_UNCHANGED = "#kind = :kind AND #count = :count AND #hash = :hash"
 
+# --- ledger: activity of windows, signals, audit ---
+
+ABSENT_OR_KIND = "attribute_not_exists(#pk) OR #kind = :kind"
+_NAME_ACTIVITY = "SET #kind = :kind, #room = :room, #party = :party, #template = :template, #expires_at = :expires_at"
+TOUCH_ACTIVITY = _NAME_ACTIVITY
+COUNT_REFUSAL = f"{_NAME_ACTIVITY} ADD #refusals :one, #refusals_in_hour :one"
+COUNT_FIRST_REFUSAL_OF_HOUR = f"{_NAME_ACTIVITY}, #hour = :hour, #refusals_in_hour = :one ADD #refusals :one"
+REFUSED_IN_HOUR = "#kind = :kind AND #hour = :hour"
+REFUSED_IN_OTHER_HOUR = (
+    "attribute_not_exists(#pk) OR (#kind = :kind AND (attribute_not_exists(#hour) OR #hour <> :hour))"
+)
+CHECKPOINT_AT_COUNT = "attribute_not_exists(#pk) OR (#kind = :kind AND #count = :count)"
+CLOSED_BEFORE = "attribute_not_exists(#pk) OR (#kind = :kind AND #window < :window)"
+
 # --- ledger: task, runs, requests ---
 
 TASK_AT_REVISION = "#kind = :kind AND #revision = :revision"
@@ -76,12 +90,29 @@ CONDITIONS = (
     RUN_IN_EITHER_STATE,
     SAME_REQUEST_QUEUED,
     ROOM_OF_PROVIDER,
+    ABSENT_OR_KIND,
+    REFUSED_IN_HOUR,
+    REFUSED_IN_OTHER_HOUR,
+    CHECKPOINT_AT_COUNT,
+    CLOSED_BEFORE,
 )
-UPDATES = (SPEND_IN_WINDOW, FINISH_IN_WINDOW, SPEND_EVER, MOVE_RUN, OVERWRITE_ROOM, TOUCH_ROOM, CLOSE_ROOM)
+UPDATES = (
+    SPEND_IN_WINDOW,
+    FINISH_IN_WINDOW,
+    SPEND_EVER,
+    MOVE_RUN,
+    OVERWRITE_ROOM,
+    TOUCH_ROOM,
+    CLOSE_ROOM,
+    TOUCH_ACTIVITY,
+    COUNT_REFUSAL,
+    COUNT_FIRST_REFUSAL_OF_HOUR,
+)
 
 KEY_IN_PARTITION = "#pk = :pk"
 KEY_WITH_PREFIX = "#pk = :pk AND begins_with(#sk, :prefix)"
-KEY_CONDITIONS = (KEY_IN_PARTITION, KEY_WITH_PREFIX)
+KEY_AFTER = "#pk = :pk AND #sk > :after"
+KEY_CONDITIONS = (KEY_IN_PARTITION, KEY_WITH_PREFIX, KEY_AFTER)
 
 _NAME = re.compile(r"#([a-z_]+)", re.ASCII)
 

@@ -22,7 +22,7 @@ from cleanroom.rooms.tables import ObjectVersion
 from cleanroom.rooms.windows import next_renewal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime, tzinfo
 
 
@@ -248,11 +248,13 @@ class ListTelemetry:
     Attributes:
         steps: (step, facts), in order.
         counts: metrics, in order.
+        measures: (values, dimensions), in order.
     """
 
     def __init__(self) -> None:
         self.steps: list[tuple[str, dict[str, object]]] = []
         self.counts: list[str] = []
+        self.measures: list[tuple[dict[str, float], dict[str, str]]] = []
 
     def step(self, step: str, **facts: str | float | bool | None) -> None:
         """Keep one step."""
@@ -261,3 +263,7 @@ class ListTelemetry:
     def count(self, metric: str) -> None:
         """Keep one event."""
         self.counts.append(metric)
+
+    def measure(self, metrics: Mapping[str, float], **dimensions: str) -> None:
+        """Keep values with their dimensions."""
+        self.measures.append((dict(metrics), dimensions))

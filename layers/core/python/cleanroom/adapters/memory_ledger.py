@@ -200,6 +200,11 @@ class MemoryLedger:
         with self._lock:
             return self._heads[False, room]
 
+    def charged_in(self, window: int) -> frozenset[BudgetKey]:
+        """Return every budget that was charged in a window."""
+        with self._lock:
+            return frozenset(key for key, charged in self._window_spent if charged == window)
+
     def _check_still_true(self, charge: Charge) -> None:
         status = TaskStatus.SUSPENDED if charge.unmetered else TaskStatus.RUNNING
         if (self._task.status, self._task.window) != (status, charge.window):

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class PowertoolsTelemetry:
@@ -19,3 +24,12 @@ class PowertoolsTelemetry:
     def count(self, metric: str) -> None:
         """Count one event."""
         self._metrics.add_metric(name=metric, unit=MetricUnit.Count, value=1)
+
+    def measure(self, metrics: Mapping[str, float], **dimensions: str) -> None:
+        """Give metrics their values, under the service's dimension and these, as one line of embedded metrics."""
+        apart = EphemeralMetrics()
+        for name, dimension in dimensions.items():
+            apart.add_dimension(name=name, value=dimension)
+        for name, value in metrics.items():
+            apart.add_metric(name=name, unit=MetricUnit.NoUnit, value=value)
+        apart.flush_metrics()

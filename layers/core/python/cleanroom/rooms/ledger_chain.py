@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 GENESIS_HASH = "0" * 64
 """What the first line of a history names as the line before it."""
 
+ROOM_CHAIN = ""
+"""Name of a room's own chain, and of the account's only one."""
+
 ACCOUNT_HISTORY = "#account"
 """The `room` that lines of the account's own history carry: the DP task belongs to no room."""
 
@@ -76,15 +79,18 @@ def head_after(head: ChainHead, line: LedgerEntry) -> ChainHead:
     return ChainHead(count=head.count + 1, hash=line.hash)
 
 
-def first_broken_line(entries: Sequence[LedgerEntry], *, head: ChainHead | None = None) -> int | None:
+def first_broken_line(
+    entries: Sequence[LedgerEntry], *, head: ChainHead | None = None, start: ChainHead | None = None
+) -> int | None:
     """Return the number of the first line that is changed, missing, added or out of place; None for an intact chain.
 
     Args:
-        entries: a whole history, oldest first.
+        entries: a whole history, oldest first, or all of it that follows `start`.
         head: the stored end of the history. Without it, lines missing from the end cannot be noticed.
+        start: an end that was verified before; left out, the beginning.
     """
-    end = ChainHead()
-    for number, entry in enumerate(entries):
+    end = start or ChainHead()
+    for number, entry in enumerate(entries, start=end.count):
         expected = next_line(
             end,
             room=entry.room,
@@ -98,5 +104,5 @@ def first_broken_line(entries: Sequence[LedgerEntry], *, head: ChainHead | None 
             return number
         end = head_after(end, entry)
     if head is not None and head != end:
-        return len(entries)
+        return end.count
     return None

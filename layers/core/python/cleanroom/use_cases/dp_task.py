@@ -10,6 +10,7 @@ import msgspec
 from cleanroom.errors import InvalidRequestError
 from cleanroom.rooms.ledger import TaskState, TaskStatus
 from cleanroom.use_cases.access import require_provider_party
+from cleanroom.use_cases.close_windows import close_windows
 
 if TYPE_CHECKING:
     from cleanroom.ports import Ledger, RoomServices, TaskServices
@@ -32,10 +33,11 @@ class ScheduledTask(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 def handle_schedule(event: dict[str, Any], services: TaskServices) -> bytes:
-    """Do what the schedule asks for.
+    """Open the window that the schedule asks for, and then state the ended ones; all of it may be done twice.
 
     Raises:
         InvalidRequestError: the event is not one of the schedule's.
+        BusyError: a store would not answer; the same event may be handled again.
     """
     try:
         asked = msgspec.convert(event, ScheduledTask)
@@ -43,7 +45,10 @@ def handle_schedule(event: dict[str, Any], services: TaskServices) -> bytes:
         raise InvalidRequestError(f"the event does not fit: {error}") from error
     if asked.scheduled_time.tzinfo is None:
         raise InvalidRequestError("the scheduled time names no time zone")
-    return msgspec.json.encode(task_view(open_window(asked.scheduled_time, services)))
+    task = open_window(asked.scheduled_time, services)
+    # Also where no window was opened now: an earlier delivery may have opened it and not come further.
+    close_windows(services)
+    return msgspec.json.encode(task_view(task))
 
 
 def suspend_account_dp_task(_arguments: NoArguments, party: str, services: TaskServices) -> object:
