@@ -11,16 +11,17 @@ from itertools import pairwise
 from cleanroom.errors import InvalidRequestError
 from cleanroom.privacy.accounting import exact_fraction
 from cleanroom.rooms.moments import moment_number, moment_text
-from cleanroom.rooms.tables import Column, ColumnBounds, ColumnType, Domain, TablePolicy
+from cleanroom.rooms.tables import Column, ColumnBounds, ColumnType, Domain, OwnedThrough, TablePolicy
 
 MAX_DOMAIN = 1_000_000  # values of one column; more combinations than this are refused anyway
 _MAX_ROWS = 10**9
 _MAX_GROUPS = 10**6
 _MAX_ENTITIES = 10**9
 _MAX_BOUND = Fraction(10) ** 30
+_MAX_KEY = 8  # columns of a declared key
 _MAX_TEXT = 1024  # characters of one group key
 _KEYS = (
-    *("max_rows", "max_groups", "bounds", "domains", "min_entities"),
+    *("max_rows", "max_groups", "bounds", "domains", "min_entities", "owned_through"),
     *("join_columns", "project_columns", "activation_columns"),
 )
 _NUMBERS = (ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.DOUBLE)
@@ -34,7 +35,9 @@ def policy_from_json(policy: object, columns: Sequence[Column]) -> TablePolicy:
     Args:
         policy: keys `max_rows`, `max_groups` (whole numbers >= 1), `bounds` (column -> [lo, hi]; dates as
             "YYYY-MM-DD", timestamps also as "YYYY-MM-DD HH:MM:SS"), `domains` (column -> list of values, or
-            {"range": [first, last]} for whole numbers and dates), `min_entities` (whole number >= 0), and `join_columns`, `project_columns`, `activation_columns` (lists of columns).
+            {"range": [first, last]} for whole numbers and dates), `min_entities` (whole number >= 0), `owned_through`
+            (`parent`, `on`: column -> the parent's column, and `unique`; the parent itself is checked by
+            `owned_through.path_of`), and `join_columns`, `project_columns`, `activation_columns` (lists of columns).
             Column names are compared without regard to case.
         columns: the table's schema.
 
@@ -54,6 +57,7 @@ def policy_from_json(policy: object, columns: Sequence[Column]) -> TablePolicy:
         bounds={column.name.lower(): _bounds(value, column) for column, value in table.entries(policy, "bounds")},
         domains={column.name.lower(): _domain(value, column) for column, value in table.entries(policy, "domains")},
         min_entities=0 if min_entities is None else min_entities,
+        owned_through=_owned_through(policy.get("owned_through"), table),
         join_columns=table.listed(policy, "join_columns"),
         project_columns=table.listed(policy, "project_columns"),
         activation_columns=table.listed(policy, "activation_columns"),
@@ -71,6 +75,7 @@ def policy_as_json(policy: TablePolicy) -> dict[str, object]:
         "bounds": {name: _bounds_as_json(bounds) for name, bounds in policy.bounds.items()} or None,
         "domains": {name: _domain_as_json(domain) for name, domain in policy.domains.items()} or None,
         "min_entities": policy.min_entities or None,
+        "owned_through": None if policy.owned_through is None else _owned_through_as_json(policy.owned_through),
     }
     for key in ("join_columns", "project_columns", "activation_columns"):
         listed = getattr(policy, key)
@@ -108,6 +113,36 @@ class _Columns:
         if not isinstance(value, (list, tuple)):
             raise InvalidRequestError(f"{key} is a list of columns", key=key)
         return tuple(dict.fromkeys(self.named(name, key=key).name for name in value))
+
+
+def _owned_through(value: object, table: _Columns) -> OwnedThrough | None:
+    key = "owned_through"
+    if value is None:
+        return None
+    possible = InvalidRequestError(
+        f'{key} must be {{"parent": <table>, "on": {{<column>: <column of the parent>}}}}, and may have "unique"',
+        key=key,
+    )
+    if not isinstance(value, Mapping) or not {"parent", "on"} <= set(value) <= {"parent", "on", "unique"}:
+        raise possible
+    parent, pairs, unique = value["parent"], value["on"], value.get("unique", False)
+    if not (isinstance(parent, str) and parent and isinstance(unique, bool)):
+        raise possible
+    if not isinstance(pairs, Mapping) or not 0 < len(pairs) <= _MAX_KEY or not all(map(_is_name, pairs.values())):
+        raise possible
+    columns = tuple((table.named(child, key=key).name, str(of_parent)) for child, of_parent in pairs.items())
+    if len({child for child, _ in columns}) != len(columns) or len({p.lower() for _, p in columns}) != len(columns):
+        raise InvalidRequestError(f"{key} names a column twice", key=key)
+    return OwnedThrough(parent=parent.lower(), columns=columns, unique=unique)
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= _MAX_TEXT and _is_text(value)
+
+
+def _owned_through_as_json(through: OwnedThrough) -> dict[str, object]:
+    written: dict[str, object] = {"parent": through.parent, "on": dict(through.columns)}
+    return {**written, "unique": True} if through.unique else written
 
 
 def _whole(policy: Mapping[str, object], key: str, *, smallest: int, largest: int) -> int | None:

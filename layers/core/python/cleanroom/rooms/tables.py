@@ -84,6 +84,22 @@ class Domain:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OwnedThrough:
+    """The key through which a table's rows belong to the entities of another table of the same owner.
+
+    Attributes:
+        parent: the other table's name, without its owner.
+        columns: pairs of this table's column and the parent's, as the tables spell them; all equal in a pair of rows.
+        unique: the owner says that no two rows of the parent have the same key, so that the join need not make them
+            distinct. It is about speed and counts: no privacy depends on it.
+    """
+
+    parent: str
+    columns: tuple[tuple[str, str], ...]
+    unique: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TablePolicy:
     """What the owner of a table declares about it; public to the room.
 
@@ -93,6 +109,8 @@ class TablePolicy:
         bounds: column -> range (lower-case names).
         domains: column -> public values (lower-case names).
         min_entities: smallest group, in entities, that may appear (B-80); 0 for none.
+        owned_through: the key of another table of the same owner that says whose a row is, for a table without an
+            entity column of its own: `{"parent": "orders", "on": {"l_orderkey": "o_orderkey"}, "unique": true}`.
         join_columns, project_columns, activation_columns: what the policy filters allow (B-33); None where none is set.
     """
 
@@ -101,6 +119,7 @@ class TablePolicy:
     bounds: Mapping[str, ColumnBounds] = field(default_factory=dict)
     domains: Mapping[str, Domain] = field(default_factory=dict)
     min_entities: int = 0
+    owned_through: OwnedThrough | None = None
     join_columns: tuple[str, ...] | None = None
     project_columns: tuple[str, ...] | None = None
     activation_columns: tuple[str, ...] | None = None

@@ -57,8 +57,13 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
         delta=settings.delta,
         at_least=settings.threshold_value if settings.threshold else 0,
     )
+    room_tables = (*context.source_tables, *context.my_tables, *context.room_tables, *rendered.tables.values())
     queries = Queries(
-        tables=rendered.tables, reader=context.reader, differential=settings.differential, charges=charges
+        tables=rendered.tables,
+        room_tables={t.full_name.lower(): t for t in room_tables},
+        reader=context.reader,
+        differential=settings.differential,
+        charges=charges,
     )
     text = tree.sql(dialect=rendered.dialect, comments=False)
     if not settings.differential:

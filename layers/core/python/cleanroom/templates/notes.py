@@ -36,11 +36,17 @@ def notes_of(drafts: Iterable[Draft], measurements: Iterable[Measurement]) -> tu
             )
         if any(c.name == entity and c.nullable for t in draft.protected.tables for c in t.columns):
             notes.append(f"rows whose {entity} is NULL count for nobody")
+        notes += [
+            f"rows of {table.full_name} count for the {entity} under their key in "
+            f"{table.owner}.{table.policy.owned_through.parent}, and for nobody where there is none"
+            for table in draft.protected.tables
+            if table.policy.owned_through is not None
+        ]
     return tuple(dict.fromkeys(notes))
 
 
 def _entity_column(draft: Draft) -> str:
-    table = draft.protected.tables[0]
+    table = next(t for t in draft.protected.tables if t.entity_columns)
     declared = table.entity_columns[0].column
     found = table.column(declared)
     return declared if found is None else found.name

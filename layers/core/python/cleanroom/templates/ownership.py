@@ -24,23 +24,36 @@ _ENTITY_TYPES = frozenset(
 """Types whose different values stay different wherever entities are grouped, hashed and compared."""
 
 
-def world_of_table(table: LinkedTable, *, reader: str, differential: bool, at: exp.Expr) -> World:
+def world_of_table(
+    table: LinkedTable, *, through: tuple[LinkedTable, ...] = (), reader: str, differential: bool, at: exp.Expr
+) -> World:
     """Return whether the table's rows are protected from this reader (B-06).
 
     With DP off, a table whose owner set a smallest group is protected all the same: its rows do not come out, and
     groups are counted in entities (B-80).
 
+    Args:
+        table: from FROM.
+        through: the tables that its declared key leads to, the one with the entity column last; empty where it has
+            none.
+        reader: the party that will see the release.
+        differential: whether DP is on for it.
+        at: for the refusal.
+
     Raises:
         TemplateRefusedError: rules `no_entity_column`, `several_entity_columns`, `entity_type`.
     """
-    if table.owner == reader or not (differential or table.policy.min_entities > 0):
+    least = max(t.policy.min_entities for t in (table, *through))
+    if table.owner == reader or not (differential or least > 0):
         return World.PUBLIC
+    table = through[-1] if through else table
     if not table.entity_columns:
         refuse(
             f"the table {table.full_name} has no entity column, and "
             + ("differential privacy is on for this party" if differential else "its owner set a smallest group"),
             rule="no_entity_column",
-            cure=f"{table.owner} can pin one: link_datasets with entity_columns for {table.name}",
+            cure=f"{table.owner} can pin one, or declare owned_through in the policy: link_datasets with "
+            f"entity_columns or policies for {table.name}",
             at=at,
         )
     if len(table.entity_columns) > 1:
@@ -122,7 +135,7 @@ def joined_entity(
             f"a join of {left.label} with {right.label} must have their entity columns equal, "
             "or a row would belong to two entities",
             rule="join_without_entity",
-            cure="add AND <left entity> = <right entity> to the join's ON",
+            cure="add AND <left entity> = <right entity> to the join's ON, or join on all columns of a declared key",
             at=at,
         )
     main, other = (right, left) if side == "RIGHT" else (left, right)
@@ -147,6 +160,25 @@ def equates_entities(conditions: list[exp.Expr], left: list[Item], right: Item) 
         left: the items joined so far.
         right: the new one.
     """
+    pairs = equal_pairs(conditions, left, right, beside=left)
+    return any(one.entity and other.entity for one, other, _, _ in pairs)
+
+
+def equal_pairs(
+    conditions: list[exp.Expr], left: list[Item], right: Item, *, beside: list[Item]
+) -> list[tuple[Scalar, Scalar, Item, exp.Expr]]:
+    """Return the plain columns of both sides that a condition says have one and the same value.
+
+    Args:
+        conditions: top-level conjuncts that all hold.
+        left: the items whose columns count on the left.
+        right: the item on the right.
+        beside: all items on the left: a name that could mean one of theirs and the right's counts for neither.
+
+    Returns:
+        Column of the left, column of the right, the left's item, and the condition.
+    """
+    found: list[tuple[Scalar, Scalar, Item, exp.Expr]] = []
     for condition in conditions:
         if not isinstance(condition, exp.EQ):
             continue
@@ -154,10 +186,11 @@ def equates_entities(conditions: list[exp.Expr], left: list[Item], right: Item) 
         if not (isinstance(a, exp.Column) and isinstance(b, exp.Column)):
             continue
         for x, y in ((a, b), (b, a)):
-            one, other = _column_of(x, left, beside=[right]), _column_of(y, [right], beside=left)
-            if one is not None and other is not None and one.entity and other.entity and _same_type(one, other):
-                return True
-    return False
+            one, other = _column_of(x, beside, beside=[right]), _column_of(y, [right], beside=beside)
+            of = next((i for i in left if _holds(i, x)), None)
+            if one is not None and other is not None and of is not None and _same_type(one, other):
+                found.append((one, other, of, condition))
+    return found
 
 
 def equal_to_entity(conditions: list[exp.Expr], items: list[Item]) -> list[Item]:

@@ -15,18 +15,21 @@ from itertools import count
 
 from sqlglot import exp
 
+from cleanroom.errors import InvalidRequestError
+from cleanroom.rooms.owned_through import Step, path_of
 from cleanroom.rooms.tables import ColumnType, LinkedTable
 from cleanroom.templates.aggregates import is_aggregate
 from cleanroom.templates.draft import Draft
 from cleanroom.templates.expressions import translate
 from cleanroom.templates.grouping import GroupScope, group_keys
+from cleanroom.templates.keys import holds_entity, key_parts
 from cleanroom.templates.measuring import Charges, measured_select
 from cleanroom.templates.names import named_table
 from cleanroom.templates.ownership import world_of_table
 from cleanroom.templates.plain import PlainPlan, plain_plan
 from cleanroom.templates.plain_aggregates import plain_aggregate
 from cleanroom.templates.refusals import only, refuse
-from cleanroom.templates.relations import Relation, World, table_relation
+from cleanroom.templates.relations import Path, Relation, World, table_relation
 from cleanroom.templates.scalars import Scalar, native_type, require
 from cleanroom.templates.selects import Rows, Wanted, finished, rows_of, wanted_of
 from cleanroom.templates.trees import bracketed, fragment, integer, is_written_out
@@ -35,8 +38,26 @@ from cleanroom.templates.trees import bracketed, fragment, integer, is_written_o
 class Queries:
     """The state of compiling one template: tables seen, aliases given, measurements found."""
 
-    def __init__(self, *, tables: Mapping[str, LinkedTable], reader: str, differential: bool, charges: Charges) -> None:
+    def __init__(
+        self,
+        *,
+        tables: Mapping[str, LinkedTable],
+        room_tables: Mapping[str, LinkedTable],
+        reader: str,
+        differential: bool,
+        charges: Charges,
+    ) -> None:
+        """Begin.
+
+        Args:
+            tables: lower-case full name -> table: what the query may name.
+            room_tables: likewise: where declared keys may lead.
+            reader: the party that will see the release.
+            differential: whether DP is on for it.
+            charges: what an aggregate gets.
+        """
         self._tables = tables
+        self._room_tables = room_tables
         self._reader = reader
         self._differential = differential
         self._charges = charges
@@ -69,7 +90,7 @@ class Queries:
         if not wanted.grouped:
             return self._projected(rows, wanted)
         keys = group_keys(wanted.keys, rows.scope)
-        if self._differential and rows.world is World.OWNED and not any(k.entity for _, k in keys):
+        if self._differential and rows.world is World.OWNED and not holds_entity(k for _, k in keys):
             relation, draft = measured_select(
                 rows, wanted, keys, name=f"m{len(self.drafts)}", alias=self.alias(), charges=self._charges
             )
@@ -103,7 +124,7 @@ class Queries:
         """
         rows, wanted = self._read(node, {})
         keys = group_keys(wanted.keys, rows.scope)
-        if rows.world is World.OWNED and (not wanted.grouped or any(k.entity for _, k in keys)):
+        if rows.world is World.OWNED and (not wanted.grouped or holds_entity(k for _, k in keys)):
             refuse(
                 "the query returns rows of single entities, and the owner of the table set a smallest group",
                 rule="rows_released",
@@ -119,12 +140,45 @@ class Queries:
         if isinstance(node.this, exp.Identifier) and not node.args.get("db") and node.name.lower() in ctes:
             return ctes[node.name.lower()].relation, node.name
         table = named_table(node, self._tables)
-        relation = next((name for name, t in self.used.items() if t is table), None)
-        if relation is None:
-            relation = f"t{len(self.used)}"
-            self.used[relation] = table
-        world = world_of_table(table, reader=self._reader, differential=self._differential, at=node)
-        return table_relation(table, name=relation, world=world), table.name
+        return self._table(table, at=node), table.name
+
+    def _table(self, table: LinkedTable, *, at: exp.Expr, parent: bool = False) -> Relation:
+        """Return a linked table as a relation, with the path to its entity where it is owned through a key.
+
+        Args:
+            table: from FROM, or where a declared key leads.
+            at: for refusals.
+            parent: a key leads here, from a table that is protected.
+        """
+        steps = self._steps(table, at=at)
+        world = World.OWNED
+        if not parent:
+            through = tuple(s.parent for s in steps)
+            world = world_of_table(table, through=through, reader=self._reader, differential=self._differential, at=at)
+        name = next((name for name, t in self.used.items() if t.full_name == table.full_name), f"t{len(self.used)}")
+        self.used.setdefault(name, table)
+        if world is World.PUBLIC:
+            return table_relation(table, name=name, world=world)
+        path = None
+        if steps:
+            columns = tuple((child.name, of_parent.name) for child, of_parent in steps[0].columns)
+            owner = self._table(steps[0].parent, at=at, parent=True)
+            path = Path(parent=owner, columns=columns, unique=steps[0].unique)
+        keys = key_parts(table, self._room_tables.values())
+        return table_relation(table, name=name, world=world, path=path, keys=keys)
+
+    def _steps(self, table: LinkedTable, *, at: exp.Expr) -> tuple[Step, ...]:
+        if table.owner == self._reader:
+            return ()
+        try:
+            return path_of(table, self._room_tables)
+        except InvalidRequestError as problem:
+            refuse(
+                str(problem),
+                rule="owned_through",
+                cure=f"{table.owner} links the tables again, with their policies",
+                at=at,
+            )
 
     def _projected(self, rows: Rows, wanted: Wanted) -> Relation:
         if rows.world is World.OWNED and (wanted.order or wanted.limit is not None or wanted.offset is not None):
@@ -169,7 +223,7 @@ class Queries:
         group = [bracketed(_no_position(k)) for _, k in keys]
         if rows.entity is not None and rows.protected is not None:
             select = select.where(fragment(":e IS NOT NULL", e=rows.entity))
-            if any(k.entity for _, k in keys):
+            if holds_entity(k for _, k in keys):
                 group.append(rows.entity.copy())
             else:
                 least = max(t.policy.min_entities for t in rows.protected.tables)
@@ -180,7 +234,7 @@ class Queries:
 
     def _aggregated(self, rows: Rows, wanted: Wanted, keys: list[tuple[str, Scalar]]) -> Relation:
         """Aggregate rows that need no noise: public ones, noisy ones, or those of one entity."""
-        owned = rows.world is World.OWNED and any(k.entity for _, k in keys)
+        owned = rows.world is World.OWNED and holds_entity(k for _, k in keys)
         noisy = rows.world is World.RELEASED
         if owned and (wanted.order or wanted.limit is not None):
             refuse(

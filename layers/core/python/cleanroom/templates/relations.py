@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from cleanroom.rooms.tables import Column, ColumnType, LinkedTable
 from cleanroom.templates.refusals import refuse
-from cleanroom.templates.scalars import Drawn, Scalar
+from cleanroom.templates.scalars import Drawn, KeyPart, Scalar
 from cleanroom.templates.trees import aliased, column
 
 ENTITY = "entity"
@@ -46,6 +46,21 @@ class Entity:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Path:
+    """Where the entity of a table's rows is found, for a table that is owned through a key.
+
+    Attributes:
+        parent: the Owned relation that the key leads to; it has an entity column, or a path of its own.
+        columns: pairs of the table's column and the parent's, as the tables spell them.
+        unique: the owner says that a key has one row of the parent.
+    """
+
+    parent: Relation
+    columns: tuple[tuple[str, str], ...]
+    unique: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Output:
     """One column of a relation.
 
@@ -70,6 +85,7 @@ class Relation:
         outputs: its columns.
         entity: for Owned ones.
         entity_column: the name of the entity in `tree`.
+        path: where the entity is instead, for a table that is owned through a key.
         identity: for released ones: hidden columns of `tree` that name a row.
         bare: for released ones: the tree without its own WHERE, ORDER BY and LIMIT.
     """
@@ -79,6 +95,7 @@ class Relation:
     outputs: tuple[Output, ...]
     entity: Entity | None = None
     entity_column: str | None = None
+    path: Path | None = None
     identity: tuple[str, ...] = ()
     bare: exp.Expr | None = None
 
@@ -133,6 +150,7 @@ def instantiate(relation: Relation, *, name: str, alias: str) -> Item:
         sql: exp.Expr = reference
         if isinstance(relation.tree, exp.Table):
             sql = known.sql.copy().transform(lambda n, a=alias: column(n.name, a) if isinstance(n, exp.Column) else n)
+            known = replace(known, keys=frozenset(replace(k, origin=alias) for k in known.keys))
             if drawn is not None and relation.world is World.PUBLIC:
                 drawn = replace(drawn, expression=sql)
         key = output.name.lower()
@@ -152,17 +170,26 @@ def made_optional(item: Item) -> Item:
         if values is not None and not any(isinstance(v, exp.Null) for v in values):
             values = (*values, exp.null())
         drawn = replace(scalar.drawn, outer=True) if scalar.drawn is not None else None
-        columns[name] = replace(scalar, nullable=True, values=values, drawn=drawn, entity=False)
+        columns[name] = replace(scalar, nullable=True, values=values, drawn=drawn, entity=False, keys=frozenset())
     return replace(item, columns=columns, outer=True)
 
 
-def table_relation(table: LinkedTable, *, name: str, world: World) -> Relation:
+def table_relation(
+    table: LinkedTable,
+    *,
+    name: str,
+    world: World,
+    path: Path | None = None,
+    keys: Mapping[str, frozenset[KeyPart]] | None = None,
+) -> Relation:
     """Return a linked table as a relation.
 
     Args:
         table: what was linked.
         name: what the exact queries call it.
-        world: PUBLIC or OWNED; an owned table has exactly one entity column.
+        world: PUBLIC or OWNED; an owned table has exactly one entity column, or a path.
+        path: for one that is owned through a key.
+        keys: lower-case column -> the declared keys that it is part of; for owned tables.
     """
     outputs = []
     for c in table.columns:
@@ -176,9 +203,12 @@ def table_relation(table: LinkedTable, *, name: str, world: World) -> Relation:
             scalar = replace(scalar, values=tuple(_domain_literal(v, c.type) for v in domain.values))
         elif c.type is ColumnType.BOOLEAN:
             scalar = replace(scalar, values=(exp.false(), exp.true(), *([exp.null()] if c.nullable else [])))
+        scalar = replace(scalar, keys=(keys or {}).get(c.name.lower(), frozenset()))
         outputs.append(Output(name=c.name, inner=c.name, scalar=scalar))
     entity = entity_column = None
-    if world is World.OWNED:
+    if path is not None and path.parent.entity is not None:
+        entity = replace(path.parent.entity, tables=(table, *path.parent.entity.tables))
+    elif world is World.OWNED:
         declared = table.entity_columns[0]
         found = table.column(declared.column)
         entity_column = found.name if found is not None else declared.column
@@ -191,6 +221,7 @@ def table_relation(table: LinkedTable, *, name: str, world: World) -> Relation:
         outputs=tuple(outputs),
         entity=entity,
         entity_column=entity_column,
+        path=path,
     )
 
 

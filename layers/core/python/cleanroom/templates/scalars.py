@@ -62,6 +62,23 @@ class Drawn:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class KeyPart:
+    """That a column is part of a declared key: the key's values say whose a row is.
+
+    Attributes:
+        parent: full name of the table that the key belongs to.
+        columns: of the parent, in order.
+        position: which of them this is.
+        origin: the item of FROM that the value comes from; parts of one origin are of one row.
+    """
+
+    parent: str
+    columns: tuple[str, ...]
+    position: int
+    origin: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Scalar:
     """One expression, translated and checked.
 
@@ -79,6 +96,7 @@ class Scalar:
         constant: depends on no row at all.
         literal: the value, where it is written in the query.
         entity: it is the entity column itself.
+        keys: the declared keys that it is part of, as it is.
         noisy: computed from noisy numbers.
         measured: (measurement, column) where it is one measured column as it is.
     """
@@ -94,6 +112,7 @@ class Scalar:
     constant: bool = False
     literal: str | int | Fraction | bool | None = None
     entity: bool = False
+    keys: frozenset[KeyPart] = frozenset()
     noisy: bool = False
     measured: tuple[str, str] | None = None
 

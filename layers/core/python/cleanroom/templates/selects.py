@@ -4,32 +4,20 @@ become measurements. The order of the passes over one SELECT is the order of the
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sqlglot import exp
 
-from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.addnoise import is_addnoise
 from cleanroom.templates.aggregates import is_aggregate
 from cleanroom.templates.expressions import translate
 from cleanroom.templates.fingerprints import without_aliases
 from cleanroom.templates.functions import literal_integer
-from cleanroom.templates.ownership import equal_to_entity, equates_entities, joined_entity
+from cleanroom.templates.joins import Alias, Joined, Resolve, Subquery, conjuncts, item_of, where_condition
 from cleanroom.templates.refusals import only, refuse
-from cleanroom.templates.relations import (
-    ENTITY,
-    Entity,
-    Item,
-    Output,
-    Relation,
-    RowScope,
-    World,
-    instantiate,
-    made_optional,
-)
-from cleanroom.templates.scalars import Scalar, require
-from cleanroom.templates.trees import bracketed, column, integer, is_written_out, named
+from cleanroom.templates.relations import ENTITY, Entity, Output, Relation, RowScope, World
+from cleanroom.templates.scalars import Scalar
+from cleanroom.templates.trees import column, integer, is_written_out, named
 
 MOST_PARTS = 8_000
 
@@ -84,11 +72,7 @@ class Wanted:
     node: exp.Select = field(repr=False)
 
 
-Resolve = Callable[[exp.Table], tuple[Relation, str]]
-Subquery = Callable[[exp.Expr], Relation]
-
-
-def rows_of(node: exp.Select, *, resolve: Resolve, subquery: Subquery, alias: Callable[[], str]) -> Rows:
+def rows_of(node: exp.Select, *, resolve: Resolve, subquery: Subquery, alias: Alias) -> Rows:
     """Return the rows of FROM, JOIN and WHERE.
 
     Args:
@@ -106,19 +90,15 @@ def rows_of(node: exp.Select, *, resolve: Resolve, subquery: Subquery, alias: Ca
         refuse("a SELECT needs FROM", rule="no_from", cure="name a linked table", at=node)
     only(source, {"this"})
     where = node.args.get("where")
-    conditions = _conjuncts(where.this) if where is not None else []
-    first = _item(source.this, resolve=resolve, subquery=subquery, alias=alias)
-    joined = _Joined(first)
-    select = exp.Select().from_(first.tree)
+    conditions = conjuncts(where.this) if where is not None else []
+    joined = Joined(item_of(source.this, resolve=resolve, subquery=subquery, alias=alias), alias=alias)
     for join in node.args.get("joins") or []:
-        item = _item(join.this, resolve=resolve, subquery=subquery, alias=alias)
-        select = joined.join(select, join, item, where=conditions)
+        joined.join(join, item_of(join.this, resolve=resolve, subquery=subquery, alias=alias), where=conditions)
+    joined.finish()
     scope = joined.scope
-    bare = select
+    bare = select = joined.select
     if where is not None:
-        _no_aggregate(where.this, "WHERE")
-        condition = require(translate(where.this, scope), frozenset({ColumnType.BOOLEAN}), what="WHERE", at=where)
-        select = select.where(bracketed(condition.sql))
+        select = select.where(where_condition(where, scope))
     identity = [column(n, i.alias) for i in scope.items for n in i.relation.identity]
     return Rows(
         select=select,
@@ -129,130 +109,6 @@ def rows_of(node: exp.Select, *, resolve: Resolve, subquery: Subquery, alias: Ca
         identity=tuple(identity),
         bare=bare,
     )
-
-
-class _Joined:
-    """The items joined so far."""
-
-    def __init__(self, first: Item) -> None:
-        self.items = [first]
-        self.world = first.relation.world
-        self.protected = first.relation.entity
-        self.entity = first.entity
-        self.merged: dict[str, str] = {}
-
-    @property
-    def scope(self) -> RowScope:
-        return RowScope(tuple(self.items), self.merged)
-
-    def join(self, select: exp.Select, join: exp.Join, item: Item, *, where: list[exp.Expr]) -> exp.Select:
-        only(join, {"this", "on", "using", "side", "kind"})
-        side = str(join.args.get("side") or "").upper()
-        kind = str(join.args.get("kind") or "").upper()
-        if side not in ("", "LEFT", "RIGHT", "FULL") or kind not in ("", "INNER", "OUTER", "CROSS"):
-            refuse("this kind of join is not supported", rule="unsupported_join", cure="use JOIN or LEFT JOIN", at=join)
-        if any(i.name == item.name for i in self.items):
-            refuse(
-                f"two tables in FROM are called {item.name}",
-                rule="ambiguous_table",
-                cure="give each an alias of its own",
-                at=join,
-            )
-        on = self._condition(join, item)
-        given = _conjuncts(on) if on is not None else []
-        inner = side == ""
-        same = equates_entities([*given, *(where if inner else [])], self.items, item)
-        protected = joined_entity(
-            self.protected,
-            item.relation.entity,
-            worlds=(self.world, item.relation.world),
-            side=side or "INNER",
-            on_entity=same,
-            at=join,
-        )
-        left = [made_optional(i) for i in self.items] if side in ("RIGHT", "FULL") else self.items
-        # The condition is about rows before NULLs are put in.
-        scope = RowScope((*self.items, item), self.merged)
-        if self.entity is None or (side == "RIGHT" and item.entity is not None):
-            self.entity = item.entity
-        self.items = [*left, made_optional(item) if side in ("LEFT", "FULL") else item]
-        if inner:
-            self.items = equal_to_entity(given, self.items)
-        self.protected = protected
-        if World.OWNED in (self.world, item.relation.world):
-            self.world = World.OWNED
-        if join.args.get("using"):
-            if side in ("RIGHT", "FULL"):
-                refuse("USING with this join is not supported", rule="unsupported_join", cure="write ON", at=join)
-            for name in join.args["using"]:
-                self.merged.setdefault(name.name.lower(), self._owner_of(name.name.lower()))
-        if on is None:
-            if not inner:
-                refuse("an outer join needs ON", rule="unsupported_join", cure="write ON", at=join)
-            return select.join(item.tree, join_type="cross")
-        _no_aggregate(on, "ON")
-        condition = require(translate(on, scope), frozenset({ColumnType.BOOLEAN}), what="ON", at=join)
-        return select.join(item.tree, on=condition.sql.copy(), join_type=side.lower() or "inner")
-
-    def _owner_of(self, name: str) -> str:
-        return next(i.name for i in self.items if name in i.columns)
-
-    def _condition(self, join: exp.Join, item: Item) -> exp.Expr | None:
-        using = join.args.get("using")
-        on = join.args.get("on")
-        if not using:
-            return on if isinstance(on, exp.Expr) else None
-        conditions: list[exp.Expr] = []
-        for name in using:
-            key = name.name.lower()
-            owners = [i.name for i in self.items if key in i.columns]
-            if key in self.merged:
-                owners = [self.merged[key]]
-            if len(owners) != 1:
-                refuse(
-                    "a column of USING is not in exactly one table on the left",
-                    rule="ambiguous_column",
-                    cure="write ON",
-                    at=name,
-                )
-            left, right = exp.column(name.copy(), table=owners[0]), exp.column(name.copy(), table=item.name)
-            conditions.append(exp.EQ(this=left, expression=right))
-        return exp.and_(*conditions)
-
-
-def _conjuncts(node: exp.Expr) -> list[exp.Expr]:
-    node = node.unnest()
-    if isinstance(node, exp.And):
-        return [*_conjuncts(node.this), *_conjuncts(node.expression)]
-    return [node]
-
-
-def _item(node: exp.Expr, *, resolve: Resolve, subquery: Subquery, alias: Callable[[], str]) -> Item:
-    given = node.args.get("alias")
-    name = ""
-    if isinstance(given, exp.TableAlias):
-        only(given, {"this"})
-        name = given.name
-    if isinstance(node, exp.Table):
-        only(node, {"this", "db", "alias"})
-        relation, default = resolve(node)
-        return instantiate(relation, name=name or default, alias=alias())
-    if isinstance(node, exp.Subquery):
-        only(node, {"this", "alias"})
-        fresh = alias()
-        return instantiate(subquery(node.this), name=name or fresh, alias=fresh)
-    refuse(
-        "FROM may name linked tables, CTEs and subqueries only",
-        rule="unsupported_source",
-        cure="name a linked table with IDENTIFIER or by owner.name",
-        at=node,
-    )
-
-
-def _no_aggregate(node: exp.Expr, where: str) -> None:
-    for part in node.walk(prune=lambda n: isinstance(n, exp.Query)):
-        if is_aggregate(part) or is_addnoise(part):
-            refuse(f"an aggregate cannot stand in {where}", rule="aggregate_not_allowed", cure="use HAVING", at=part)
 
 
 def wanted_of(node: exp.Select, rows: Rows) -> Wanted:

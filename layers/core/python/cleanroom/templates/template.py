@@ -22,12 +22,14 @@ class CompileContext:
         settings: the effective settings of the reader.
         source_tables: the provider's tables named for this run, in order.
         my_tables: the consumer's tables named for this run, in order.
+        room_tables: all tables of the room: a declared key may lead to one that the run does not name.
     """
 
     reader: str
     settings: PrivacySettings
     source_tables: tuple[LinkedTable, ...] = ()
     my_tables: tuple[LinkedTable, ...] = ()
+    room_tables: tuple[LinkedTable, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cleanroom.errors import InvalidRequestError, TableNotLinkedError
 from cleanroom.rooms.entity_detection import detect_entity_columns
 from cleanroom.rooms.names import check_table_name
+from cleanroom.rooms.owned_through import path_of
 from cleanroom.rooms.policies import policy_as_json, policy_from_json
 from cleanroom.rooms.tables import Column, EntityColumn, LinkedTable, TablePolicy
 from cleanroom.use_cases.access import room_of_consumer, room_of_member, room_of_provider
@@ -62,6 +63,9 @@ def _link(arguments: LinkDatasets, snapshot: Snapshot, party: str, services: Roo
                 policy=policy,
             )
         )
+    after = {t.full_name.lower(): t for t in (*snapshot.tables, *linked)}
+    for table in linked:
+        path_of(table, after)
     for table in linked:
         services.catalogue.put_table(snapshot.room.name, table)
         entities = [{"column": e.column, "kind": e.kind} for e in table.entity_columns]
@@ -80,12 +84,12 @@ def _link(arguments: LinkDatasets, snapshot: Snapshot, party: str, services: Roo
 def _redeclared(earlier: TablePolicy, declared: dict[str, Any], columns: tuple[Column, ...]) -> TablePolicy:
     """Return the earlier policy with what is declared now: key by key, bounds and domains column by column.
 
-    What is not named stays as it was; null takes it away.
+    What is not named stays as it was; null takes it away. `owned_through` is one value and is replaced as a whole.
     """
     merged = policy_as_json(earlier)
     for key, value in declared.items():
         before = merged.get(key)
-        if isinstance(value, dict) and isinstance(before, dict):
+        if key in ("bounds", "domains") and isinstance(value, dict) and isinstance(before, dict):
             merged[key] = {name: one for name, one in {**before, **value}.items() if one is not None}
         else:
             merged[key] = value

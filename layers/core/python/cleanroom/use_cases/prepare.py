@@ -64,6 +64,7 @@ def prepare(arguments: RunArguments, party: str, services: RunServices) -> Prepa
         settings=record.settings,
         source_tables=tuple(_named(arguments.provider_tables, snapshot, snapshot.room.provider)),
         my_tables=tuple(_named(arguments.consumer_tables, snapshot, consumer_name)),
+        room_tables=snapshot.tables,
     )
     values = {name: _argument(value) for name, value in arguments.arguments.items()}
     rendered = render(added.template, values, context)

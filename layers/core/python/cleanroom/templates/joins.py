@@ -1,0 +1,249 @@
+"""FROM and its joins, item by item: whose a joined row is, and where its entity stands. Pure; `selects.py` uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from sqlglot import exp
+
+from cleanroom.rooms.tables import ColumnType
+from cleanroom.templates.addnoise import is_addnoise
+from cleanroom.templates.aggregates import is_aggregate
+from cleanroom.templates.expressions import translate
+from cleanroom.templates.keys import key_link, path_join
+from cleanroom.templates.ownership import equal_pairs, equal_to_entity, equates_entities, joined_entity
+from cleanroom.templates.refusals import only, refuse
+from cleanroom.templates.relations import Item, Relation, RowScope, World, instantiate, made_optional
+from cleanroom.templates.scalars import require
+from cleanroom.templates.trees import bracketed, conjunction
+
+Resolve = Callable[[exp.Table], tuple[Relation, str]]
+Subquery = Callable[[exp.Expr], Relation]
+Alias = Callable[[], str]
+
+
+class Joined:
+    """The items joined so far, and FROM as a tree.
+
+    Attributes:
+        select: FROM, no expressions yet.
+        items: what names mean.
+        world: of the joined rows.
+        protected: what protects them.
+        entity: of a row, where it is known already; else `finish` finds it through `anchor`'s declared key.
+    """
+
+    def __init__(self, first: Item, *, alias: Alias) -> None:
+        """Begin with the first item of FROM."""
+        self.select = exp.Select().from_(first.tree)
+        self.items = [first]
+        self.world = first.relation.world
+        self.protected = first.relation.entity
+        self.entity = first.entity
+        self._anchor = first if first.relation.path is not None else None
+        self._merged: dict[str, str] = {}
+        self._alias = alias
+
+    @property
+    def scope(self) -> RowScope:
+        """Names so far."""
+        return RowScope(tuple(self.items), self._merged)
+
+    def finish(self) -> None:
+        """Join the declared path to the entity, where no join of the query brought it."""
+        if self.entity is None and self._anchor is not None and self._anchor.relation.path is not None:
+            self.select, self.entity = path_join(
+                self.select, self._anchor, self._anchor.relation.path, alias=self._alias
+            )
+
+    def join(self, join: exp.Join, item: Item, *, where: list[exp.Expr]) -> None:
+        """Add one join.
+
+        Args:
+            join: from the parser.
+            item: its right side.
+            where: top-level conjuncts of WHERE: they hold in every row that remains.
+
+        Raises:
+            TemplateRefusedError: a kind of join without a rule, or one that mixes rows of several entities.
+        """
+        only(join, {"this", "on", "using", "side", "kind"})
+        side = str(join.args.get("side") or "").upper()
+        kind = str(join.args.get("kind") or "").upper()
+        if side not in ("", "LEFT", "RIGHT", "FULL") or kind not in ("", "INNER", "OUTER", "CROSS"):
+            refuse("this kind of join is not supported", rule="unsupported_join", cure="use JOIN or LEFT JOIN", at=join)
+        if any(i.name == item.name for i in self.items):
+            refuse(
+                f"two tables in FROM are called {item.name}",
+                rule="ambiguous_table",
+                cure="give each an alias of its own",
+                at=join,
+            )
+        on = self._condition(join, item)
+        given = conjuncts(on) if on is not None else []
+        inner = side == ""
+        tie = self._owner(item, given, [*given, *(where if inner else [])], side=side or "INNER", at=join)
+        left = [made_optional(i) for i in self.items] if side in ("RIGHT", "FULL") else self.items
+        # The condition is about rows before NULLs are put in.
+        scope = RowScope((*self.items, item), self._merged)
+        self.items = [*left, made_optional(item) if side in ("LEFT", "FULL") else item]
+        if inner:
+            self.items = equal_to_entity(given, self.items)
+        if World.OWNED in (self.world, item.relation.world):
+            self.world = World.OWNED
+        if join.args.get("using"):
+            if side in ("RIGHT", "FULL"):
+                refuse("USING with this join is not supported", rule="unsupported_join", cure="write ON", at=join)
+            for name in join.args["using"]:
+                self._merged.setdefault(name.name.lower(), self._owner_of(name.name.lower()))
+        if on is None:
+            if not inner:
+                refuse("an outer join needs ON", rule="unsupported_join", cure="write ON", at=join)
+            if tie is None:
+                self.select = self.select.join(item.tree, join_type="cross")
+            else:
+                self.select = self.select.join(item.tree, on=tie, join_type="inner")
+            return
+        no_aggregate(on, "ON")
+        condition = require(translate(on, scope), frozenset({ColumnType.BOOLEAN}), what="ON", at=join)
+        whole = conjunction([condition.sql, tie]) if tie is not None else condition.sql.copy()
+        self.select = self.select.join(item.tree, on=whole, join_type=side.lower() or "inner")
+
+    def _owner(
+        self, item: Item, given: list[exp.Expr], held: list[exp.Expr], *, side: str, at: exp.Expr
+    ) -> exp.Expr | None:
+        """Find whose the joined rows are; return the equality of entities that ON needs beside what it says.
+
+        Args:
+            item: the right side.
+            given: conjuncts of ON.
+            held: conjuncts that hold in every joined row.
+            side: `INNER`, `LEFT`, `RIGHT` or `FULL`.
+            at: for refusals.
+        """
+        both = self.world is World.OWNED and item.relation.world is World.OWNED
+        same = equates_entities(held, self.items, item)
+        link = None
+        if both and not same:
+            protected = [i for i in self.items if i.relation.world is World.OWNED]
+            link = key_link(equal_pairs(held, protected, item, beside=self.items))
+        self.protected = joined_entity(
+            self.protected,
+            item.relation.entity,
+            worlds=(self.world, item.relation.world),
+            side=side,
+            on_entity=same or link is not None,
+            at=at,
+        )
+        if item.relation.world is not World.OWNED:
+            return None
+        if not both:
+            self.entity, self._anchor = item.entity, item if item.relation.path is not None else None
+            return None
+        if item.entity is None:  # rows under a key of the left's are of the left's entity
+            if side == "RIGHT":
+                self.entity, self._anchor = None, item
+            elif side == "INNER" and self.entity is None and link is not None and _is_table(item, link.parent):
+                self._anchor = item  # the way from the parent is shorter
+            return None
+        if self.entity is None and link is not None and self._follows(item, given, link.conditions, side=side):
+            self.entity = item.entity
+            return None
+        self.finish()
+        if self.entity is None:
+            raise AssertionError("protected rows have an entity, or a path to it")
+        tie = None if same else exp.EQ(this=self.entity.copy(), expression=item.entity.copy())
+        if side == "RIGHT":
+            self.entity = item.entity
+        return tie
+
+    @staticmethod
+    def _follows(item: Item, given: list[exp.Expr], link: tuple[exp.Expr, ...], *, side: str) -> bool:
+        """Return whether the item's entity is that of every joined row whose key has an entity at all.
+
+        A LEFT JOIN may leave rows without a partner though their key has one: not if it joins all of the parent.
+        """
+        if side != "LEFT":
+            return True
+        return isinstance(item.relation.tree, exp.Table) and all(any(c is k for k in link) for c in given)
+
+    def _owner_of(self, name: str) -> str:
+        return next(i.name for i in self.items if name in i.columns)
+
+    def _condition(self, join: exp.Join, item: Item) -> exp.Expr | None:
+        using = join.args.get("using")
+        on = join.args.get("on")
+        if not using:
+            return on if isinstance(on, exp.Expr) else None
+        conditions: list[exp.Expr] = []
+        for name in using:
+            key = name.name.lower()
+            owners = [i.name for i in self.items if key in i.columns]
+            if key in self._merged:
+                owners = [self._merged[key]]
+            if len(owners) != 1:
+                refuse(
+                    "a column of USING is not in exactly one table on the left",
+                    rule="ambiguous_column",
+                    cure="write ON",
+                    at=name,
+                )
+            left, right = exp.column(name.copy(), table=owners[0]), exp.column(name.copy(), table=item.name)
+            conditions.append(exp.EQ(this=left, expression=right))
+        return exp.and_(*conditions)
+
+
+def _is_table(item: Item, full_name: str) -> bool:
+    protected = item.relation.entity
+    return isinstance(item.relation.tree, exp.Table) and (
+        protected is not None and protected.tables[0].full_name.lower() == full_name
+    )
+
+
+def conjuncts(node: exp.Expr) -> list[exp.Expr]:
+    """Return the parts of a condition that all hold where it does."""
+    node = node.unnest()
+    if isinstance(node, exp.And):
+        return [*conjuncts(node.this), *conjuncts(node.expression)]
+    return [node]
+
+
+def item_of(node: exp.Expr, *, resolve: Resolve, subquery: Subquery, alias: Alias) -> Item:
+    """Return one source of FROM.
+
+    Raises:
+        TemplateRefusedError: rule `unsupported_source`, or the source's own.
+    """
+    given = node.args.get("alias")
+    name = ""
+    if isinstance(given, exp.TableAlias):
+        only(given, {"this"})
+        name = given.name
+    if isinstance(node, exp.Table):
+        only(node, {"this", "db", "alias"})
+        relation, default = resolve(node)
+        return instantiate(relation, name=name or default, alias=alias())
+    if isinstance(node, exp.Subquery):
+        only(node, {"this", "alias"})
+        fresh = alias()
+        return instantiate(subquery(node.this), name=name or fresh, alias=fresh)
+    refuse(
+        "FROM may name linked tables, CTEs and subqueries only",
+        rule="unsupported_source",
+        cure="name a linked table with IDENTIFIER or by owner.name",
+        at=node,
+    )
+
+
+def no_aggregate(node: exp.Expr, where: str) -> None:
+    """Refuse aggregates where rows are not grouped yet."""
+    for part in node.walk(prune=lambda n: isinstance(n, exp.Query)):
+        if is_aggregate(part) or is_addnoise(part):
+            refuse(f"an aggregate cannot stand in {where}", rule="aggregate_not_allowed", cure="use HAVING", at=part)
+
+
+def where_condition(where: exp.Expr, scope: RowScope) -> exp.Expr:
+    """Return the condition of a WHERE clause over the joined rows."""
+    no_aggregate(where.this, "WHERE")
+    condition = require(translate(where.this, scope), frozenset({ColumnType.BOOLEAN}), what="WHERE", at=where)
+    return bracketed(condition.sql)
