@@ -17,7 +17,7 @@ ARCHITECTURE ?= arm64
 export SAM_CLI_TELEMETRY = 0
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types check up down bench build deploy lock docs clean
+.PHONY: help setup demo test lint types check up down bench peers build deploy lock docs clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
@@ -66,6 +66,9 @@ down: setup ## stop it
 
 bench: .venv-bench/.ready ## measure: engine, samplers, cold start, warm request
 	@.venv-bench/bin/python -m benchmarks
+
+peers: .venv-bench/.ready ## measure side by side with other systems, each in an environment of its own (long)
+	@.venv-bench/bin/python -m benchmarks.peers $(PEERS)
 
 .venv-bench/.ready: .uv/.ready requirements/bench.txt
 	@python="$$($(FIND_PYTHON))"; test -x .venv-bench/bin/python || $(UV) venv --quiet --no-project --python "$$python" .venv-bench
