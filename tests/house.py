@@ -65,6 +65,8 @@ class House:
         self.rooms = RoomServices(
             catalogue=self.catalogue,
             ledger=self.ledger,
+            audit=self.audit,
+            statements=self.statements,
             tables=tables,
             schedule=self.schedule,
             clock=self.clock,

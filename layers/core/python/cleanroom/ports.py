@@ -370,6 +370,8 @@ class RoomServices:
 
     catalogue: Catalogue
     ledger: Ledger
+    audit: AuditTrail
+    statements: StatementStore
     tables: TableStore
     schedule: Schedule
     clock: Clock

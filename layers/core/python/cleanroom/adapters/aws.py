@@ -45,6 +45,8 @@ def room_services() -> RoomServices:
     return RoomServices(
         catalogue=_catalogue(),
         ledger=_ledger(),
+        audit=_audit(),
+        statements=_statements(),
         tables=ParquetTableStore(S3Objects(_client("s3", _PATIENT), bucket=os.environ["TABLES_BUCKET"])),
         schedule=_schedule(),
         clock=SystemClock(),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cleanroom.edge import Procedure
 from cleanroom.use_cases import arguments as a
-from cleanroom.use_cases import datasets, dp_task, rooms, settings, templates
+from cleanroom.use_cases import audit_views, datasets, dp_task, rooms, settings, templates
 
 if TYPE_CHECKING:
     from cleanroom.edge import Routes
@@ -44,6 +44,8 @@ ROOMS: Routes[RoomServices] = {
     ("provider", "view_remaining_privacy_budget"): Procedure(
         arguments=a.CleanRoomArguments, call=settings.view_remaining_privacy_budget
     ),
+    ("provider", "view_statements"): Procedure(arguments=a.ViewStatements, call=audit_views.view_statements),
+    ("provider", "view_audit_log"): Procedure(arguments=a.ViewAuditLog, call=audit_views.view_audit_log),
     ("provider", "is_dp_enabled_on_account"): Procedure(arguments=a.NoArguments, call=dp_task.is_dp_enabled_on_account),
     ("consumer", "view_cleanrooms"): Procedure(arguments=a.NoArguments, call=rooms.view_cleanrooms),
     ("consumer", "install_cleanroom"): Procedure(arguments=a.CleanRoomArguments, call=rooms.install_cleanroom),
@@ -64,6 +66,7 @@ ROOMS: Routes[RoomServices] = {
     ("consumer", "get_arguments_from_template"): Procedure(
         arguments=a.TemplateArguments, call=templates.get_arguments_from_template
     ),
+    ("consumer", "view_audit_log"): Procedure(arguments=a.ViewOwnAuditLog, call=audit_views.view_own_audit_log),
     ("consumer", "is_dp_enabled"): Procedure(arguments=a.CleanRoomArguments, call=settings.is_dp_enabled),
     ("consumer", "view_remaining_privacy_budget"): Procedure(
         arguments=a.CleanRoomArguments, call=settings.view_remaining_privacy_budget

@@ -47,6 +47,30 @@ class LinkDatasets(CleanRoomArguments, frozen=True, kw_only=True):
     entity_columns: dict[str, PinnedEntities] = {}
 
 
+class ViewStatements(CleanRoomArguments, frozen=True, kw_only=True):
+    """Statements of windows after one; -1 begins with the first."""
+
+    after_window: Annotated[int, msgspec.Meta(ge=-1, le=10**9)] = -1
+    limit: Annotated[int, msgspec.Meta(ge=1, le=100)] = 31
+
+
+class ViewAuditLog(Arguments, frozen=True, kw_only=True):
+    """A history: the account's, a room's, or one party's charges in it; `after` is `next` of the page before."""
+
+    cleanroom_name: Name | None = None
+    party_name: Annotated[str, msgspec.Meta(min_length=1, max_length=127)] | None = None
+    after: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 100
+
+
+class ViewOwnAuditLog(CleanRoomArguments, frozen=True, kw_only=True):
+    """The caller's part of a room's history; `after` is `next` of the page before."""
+
+    of: Literal["changes", "runs", "provider_runs"] = "changes"
+    after: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 100
+
+
 class UnlinkDatasets(CleanRoomArguments, frozen=True, kw_only=True):
     """Unlink tables by name."""
 

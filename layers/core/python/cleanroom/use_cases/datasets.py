@@ -67,7 +67,6 @@ def _link(arguments: LinkDatasets, snapshot: Snapshot, party: str, services: Roo
     for table in linked:
         path_of(table, after)
     for table in linked:
-        services.catalogue.put_table(snapshot.room.name, table)
         entities = [{"column": e.column, "kind": e.kind} for e in table.entity_columns]
         services.ledger.note(
             snapshot.room.name,
@@ -78,6 +77,7 @@ def _link(arguments: LinkDatasets, snapshot: Snapshot, party: str, services: Roo
             ),
             at=services.clock.now(),
         )
+        services.catalogue.put_table(snapshot.room.name, table)
     return {"cleanroom_name": snapshot.room.name, "linked": [table_view(table) for table in linked]}
 
 
@@ -141,7 +141,6 @@ def _unlink(arguments: UnlinkDatasets, snapshot: Snapshot, party: str, services:
     for name in arguments.tables:
         _own_table(snapshot, party, name)
     for name in arguments.tables:
-        services.catalogue.remove_table(snapshot.room.name, owner=party, name=name)
         services.ledger.note(
             snapshot.room.name,
             kind="unlink_dataset",
@@ -149,6 +148,7 @@ def _unlink(arguments: UnlinkDatasets, snapshot: Snapshot, party: str, services:
             body=json.dumps({"table": name}),
             at=services.clock.now(),
         )
+        services.catalogue.remove_table(snapshot.room.name, owner=party, name=name)
     return {"cleanroom_name": snapshot.room.name, "unlinked": list(arguments.tables)}
 
 
@@ -194,7 +194,6 @@ def _set_columns(arguments: SetColumns, attribute: str, party: str, services: Ro
     for table_name, columns in by_table.items():
         table = _own_table(snapshot, party, table_name)
         policy = replace(table.policy, **{attribute: tuple(dict.fromkeys(columns))})  # type: ignore[arg-type]
-        services.catalogue.put_table(snapshot.room.name, replace(table, policy=policy))
         services.ledger.note(
             snapshot.room.name,
             kind=f"set_{attribute}",
@@ -202,6 +201,7 @@ def _set_columns(arguments: SetColumns, attribute: str, party: str, services: Ro
             body=json.dumps({"table": table.full_name, "columns": columns}),
             at=services.clock.now(),
         )
+        services.catalogue.put_table(snapshot.room.name, replace(table, policy=policy))
     return {"cleanroom_name": snapshot.room.name, attribute: by_table}
 
 

@@ -1,7 +1,11 @@
-"""Making, listing, describing and dropping clean rooms; adding consumers; installing."""
+"""Making, listing, describing and dropping clean rooms; adding consumers; installing.
+
+A change is written into the room's history before it is made: whatever crashes in between, none is made unseen.
+"""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -38,16 +42,19 @@ def cleanroom_init(arguments: CleanRoomArguments, party: str, services: RoomServ
 def drop_cleanroom(arguments: CleanRoomArguments, party: str, services: RoomServices) -> object:
     """Drop a room with its links and templates. What was spent stays spent, also for a new room of that name."""
     room_of_provider(services.catalogue, arguments.cleanroom_name, party)
-    services.catalogue.drop_room(arguments.cleanroom_name)
     services.ledger.note(
         arguments.cleanroom_name, kind="drop_cleanroom", party=party, body="{}", at=services.clock.now()
     )
+    services.catalogue.drop_room(arguments.cleanroom_name)
     return {"cleanroom_name": arguments.cleanroom_name, "dropped": True}
 
 
 def create_or_update_cleanroom_listing(arguments: CleanRoomArguments, party: str, services: RoomServices) -> object:
     """Make the room visible to its consumers; rooms are listed from the start, so this only repeats it."""
     room = room_of_provider(services.catalogue, arguments.cleanroom_name, party).room
+    services.ledger.note(
+        room.name, kind="create_or_update_cleanroom_listing", party=party, body="{}", at=services.clock.now()
+    )
     services.catalogue.put_room(replace(room, listed=True))
     return {"cleanroom_name": room.name, "listed": True}
 
@@ -98,7 +105,6 @@ def add_consumers(arguments: AddConsumers, party: str, services: RoomServices) -
     answer = []
     for name in arguments.consumer_names:
         if snapshot.consumer(name) is None:
-            services.catalogue.put_consumer(snapshot.room.name, Consumer(party=name))
             services.ledger.note(
                 snapshot.room.name,
                 kind="add_consumer",
@@ -106,6 +112,7 @@ def add_consumers(arguments: AddConsumers, party: str, services: RoomServices) -
                 body=f'{{"consumer":"{name}"}}',
                 at=services.clock.now(),
             )
+            services.catalogue.put_consumer(snapshot.room.name, Consumer(party=name))
         key = BudgetKey(room=snapshot.room.name, party=name)
         if settings is not None:
             store_settings(key, settings, by=party, services=services)
@@ -120,7 +127,6 @@ def remove_consumers(arguments: RemoveConsumers, party: str, services: RoomServi
     if unknown:
         raise InvalidRequestError(f"not a consumer of this clean room: {', '.join(unknown)}")
     for name in arguments.consumer_names:
-        services.catalogue.remove_consumer(snapshot.room.name, name)
         services.ledger.note(
             snapshot.room.name,
             kind="remove_consumer",
@@ -128,6 +134,7 @@ def remove_consumers(arguments: RemoveConsumers, party: str, services: RoomServi
             body=f'{{"consumer":"{name}"}}',
             at=services.clock.now(),
         )
+        services.catalogue.remove_consumer(snapshot.room.name, name)
     return {"cleanroom_name": snapshot.room.name, "removed": list(arguments.consumer_names)}
 
 
@@ -146,18 +153,18 @@ def install_cleanroom(arguments: CleanRoomArguments, party: str, services: RoomS
             "differential privacy is on for this clean room, and the DP task of the account is suspended: "
             "the provider can call resume_account_dp_task, or turn differential off with set_privacy_settings"
         )
-    services.catalogue.put_consumer(snapshot.room.name, replace(consumer, installed=True))
     services.ledger.note(snapshot.room.name, kind="install_cleanroom", party=party, body="{}", at=services.clock.now())
+    services.catalogue.put_consumer(snapshot.room.name, replace(consumer, installed=True))
     return {"cleanroom_name": snapshot.room.name, "installed": True}
 
 
 def uninstall_cleanroom(arguments: CleanRoomArguments, party: str, services: RoomServices) -> object:
     """Uninstall a room; what was spent stays spent."""
     snapshot, consumer = room_of_consumer(services.catalogue, arguments.cleanroom_name, party)
-    services.catalogue.put_consumer(snapshot.room.name, replace(consumer, installed=False, provider_run_templates=()))
     services.ledger.note(
         snapshot.room.name, kind="uninstall_cleanroom", party=party, body="{}", at=services.clock.now()
     )
+    services.catalogue.put_consumer(snapshot.room.name, replace(consumer, installed=False, provider_run_templates=()))
     return {"cleanroom_name": snapshot.room.name, "installed": False}
 
 
@@ -170,6 +177,13 @@ def enable_templates_for_provider_run(
     if unknown:
         raise InvalidRequestError(f"the clean room has no template {', '.join(unknown)}")
     key = provider_run_key(snapshot.room.name, provider=snapshot.room.provider, consumer=party)
+    services.ledger.note(
+        snapshot.room.name,
+        kind="enable_templates_for_provider_run",
+        party=party,
+        body=json.dumps({"templates": list(arguments.template_names), "differential": bool(arguments.differential)}),
+        at=services.clock.now(),
+    )
     store_settings(key, settings_from_record({"differential": arguments.differential}), by=party, services=services)
     services.catalogue.put_consumer(
         snapshot.room.name, replace(consumer, provider_run_templates=arguments.template_names)

@@ -33,7 +33,6 @@ def add_custom_sql_template(arguments: AddCustomSqlTemplate, party: str, service
     )
     findings = lint(template.text, dialect=template.dialect)
     now = services.clock.now()
-    services.catalogue.put_template(snapshot.room.name, AddedTemplate(template=template, added_by=party, added_at=now))
     services.ledger.note(
         snapshot.room.name,
         kind="add_custom_sql_template",
@@ -41,6 +40,7 @@ def add_custom_sql_template(arguments: AddCustomSqlTemplate, party: str, service
         body=json.dumps({"template": template.name, "digest": template_digest(template)}),
         at=now,
     )
+    services.catalogue.put_template(snapshot.room.name, AddedTemplate(template=template, added_by=party, added_at=now))
     return {
         "cleanroom_name": snapshot.room.name,
         "template_name": template.name,
@@ -72,7 +72,6 @@ def clear_template(arguments: TemplateArguments, party: str, services: RoomServi
     """Remove a template."""
     snapshot = room_of_provider(services.catalogue, arguments.cleanroom_name, party)
     added_template(snapshot, arguments.template_name)
-    services.catalogue.remove_template(snapshot.room.name, arguments.template_name)
     services.ledger.note(
         snapshot.room.name,
         kind="clear_template",
@@ -80,6 +79,7 @@ def clear_template(arguments: TemplateArguments, party: str, services: RoomServi
         body=json.dumps({"template": arguments.template_name}),
         at=services.clock.now(),
     )
+    services.catalogue.remove_template(snapshot.room.name, arguments.template_name)
     return {"cleanroom_name": snapshot.room.name, "cleared": arguments.template_name}
 
 
