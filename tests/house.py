@@ -11,6 +11,8 @@ import pyarrow as pa
 
 from cleanroom.adapters.duckdb_engine import DuckDbEngine
 from cleanroom.adapters.duckdb_release import DuckDbReleaseEngine
+from cleanroom.adapters.duckdb_sandbox import EngineLimits
+from cleanroom.adapters.entity_labels import EntityLabels
 from cleanroom.adapters.memory import (
     CountingIds,
     DirectNoiseFunction,
@@ -61,7 +63,9 @@ class House:
         self.entropy = entropy or SeededEntropy(1)
         self.noise = DirectNoiseFunction(self.invoke_noise)
         provider_parties = frozenset({"airline"})
-        tables = ParquetTableStore(self.objects)
+        self.entities = MemoryObjects()
+        labels = EntityLabels(self.objects, self.entities, limits=EngineLimits(memory_bytes=256 << 20, seconds=30))
+        tables = ParquetTableStore(self.objects, labels=labels)
         self.rooms = RoomServices(
             catalogue=self.catalogue,
             ledger=self.ledger,
@@ -76,7 +80,7 @@ class House:
             catalogue=self.catalogue,
             ledger=self.ledger,
             tables=tables,
-            engine=DuckDbEngine(self.objects),
+            engine=DuckDbEngine(self.objects, labels=labels),
             exact=self.exact,
             noise=self.noise,
             queue=self.queue,

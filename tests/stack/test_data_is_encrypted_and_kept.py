@@ -8,6 +8,7 @@ from tests.stack.translated import Deployed, as_list
 
 BUCKETS = {
     "TablesBucket": "TablesKey",
+    "EntitiesBucket": "TablesKey",
     "InboxBucket": "InboxKey",
     "ExactBucket": "ExactKey",
     "ResultsBucket": "ResultsKey",
@@ -20,7 +21,7 @@ def arn_of(name: str) -> dict[str, Any]:
     return {"Fn::GetAtt": [name, "Arn"]}
 
 
-def test_there_are_these_five_buckets_and_no_other(deployed: Deployed) -> None:
+def test_there_are_these_buckets_and_no_other(deployed: Deployed) -> None:
     assert set(deployed.of_type("AWS::S3::Bucket")) == set(BUCKETS)
 
 
@@ -49,6 +50,14 @@ def test_exact_integers_live_for_a_day_old_versions_included(deployed: Deployed)
     (rule,) = [rule for rule in rules if "ExpirationInDays" in rule]
     assert rule["ExpirationInDays"] == 1
     assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+
+
+def test_labels_of_entities_do_not_stay_longer_than_they_are_useful(deployed: Deployed) -> None:
+    """B-04: they hold values of tables, and are made anew where they are missing."""
+    rules = deployed.of_type("AWS::S3::Bucket")["EntitiesBucket"]["LifecycleConfiguration"]["Rules"]
+    (rule,) = [rule for rule in rules if "ExpirationInDays" in rule]
+    assert (rule["ExpirationInDays"], rule["NoncurrentVersionExpiration"]) == (30, {"NoncurrentDays": 1})
+    assert "Prefix" not in rule
 
 
 def test_drawn_noise_is_there_for_longer_than_the_exact_integers_it_is_for(deployed: Deployed) -> None:
@@ -98,6 +107,8 @@ def test_the_doors_of_exact_and_results_are_shut_to_all_but_one_role(deployed: D
     reads = ["s3:GetObject", "s3:GetObjectVersion"]
     assert but("ExactBucketPolicy", "OnlyAddNoiseReads") == (reads, arn_of("AddNoiseRole"))
     assert but("ExactBucketPolicy", "OnlyRunTemplateWrites") == (["s3:PutObject"], arn_of("RunTemplateRole"))
+    readers = [arn_of("RoomsRole"), arn_of("RunTemplateRole")]
+    assert but("EntitiesBucketPolicy", "OnlyWhatReadsTables") == ([*reads, "s3:PutObject"], readers)
     writes = ["s3:PutObject", "s3:DeleteObject", "s3:DeleteObjectVersion"]
     both = [arn_of("AddNoiseRole"), arn_of("DpTaskRole")]
     assert but("ResultsBucketPolicy", "OnlyAddNoiseAndTheTaskWrite") == (writes, both)

@@ -68,7 +68,7 @@ def test_add_noise_reads_exact_integers_and_cannot_touch_a_table(deployed: Deplo
     on_exact = {"s3:DeleteObject", "s3:GetObject", "s3:GetObjectVersion"}
     assert actions_on(deployed, "AddNoiseRole", "${ExactBucket") == on_exact
     everything = json.dumps([said for *_, said in deployed.allowed("AddNoiseRole")])
-    for denied in ("TablesBucket", "TablesKey", "InboxBucket", "InboxKey", "RunQueue"):
+    for denied in ("TablesBucket", "TablesKey", "EntitiesBucket", "InboxBucket", "InboxKey", "RunQueue"):
         assert denied not in everything
     assert actions_on(deployed, "AddNoiseRole", "${ResultsBucket") == {"s3:GetObject", "s3:PutObject"}
 
@@ -104,6 +104,14 @@ def test_nobody_writes_tables_of_parties(deployed: Deployed) -> None:
     for role in ROLES:
         writes = {action for action in actions_on(deployed, role, "${TablesBucket") if not action.startswith("s3:Get")}
         assert writes == set(), role
+
+
+def test_only_what_reads_tables_keeps_which_values_are_one_entity(deployed: Deployed) -> None:
+    """B-04: the labels of joined entities are as secret as the tables, and decide how much one entity weighs."""
+    kept = {"s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"}
+    for role in ROLES:
+        allowed = actions_on(deployed, role, "${EntitiesBucket")
+        assert allowed == (kept if role in {"RoomsRole", "RunTemplateRole"} else set()), role
 
 
 def test_exact_integers_are_sealed_and_opened_under_their_runs_id_only(deployed: Deployed) -> None:

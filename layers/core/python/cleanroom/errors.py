@@ -106,6 +106,19 @@ class TableUnreadableError(CleanRoomError):
     kind = Kind.CONFLICT
 
 
+class OwnPrivacyPolicyError(CleanRoomError):
+    """The owner marked the table as carrying a privacy policy of its own elsewhere (B-07)."""
+
+    code = "own_privacy_policy"
+    kind = Kind.CONFLICT
+
+    def __init__(self, *, full_name: str, marker: str) -> None:
+        super().__init__(
+            f"{full_name} carries a privacy policy of its own elsewhere, as its owner marked it, and cannot be linked "
+            f"or read here: link a table without one, or have its owner remove the object {marker} beside it"
+        )
+
+
 class TemplateNotFoundError(CleanRoomError):
     """The room has no template of that name for this party."""
 

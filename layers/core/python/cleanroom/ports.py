@@ -222,6 +222,13 @@ class TableStore(Protocol):
         Reads footers' schemas only, no rows. Raises TableUnreadableError.
         """
 
+    def join_entities(self, table: LinkedTable, version: TableVersion) -> bool:
+        """Join the rows of a version that share an entity value, and store the labels (B-04).
+
+        Returns:
+            False if that takes more time or memory than this function has: then the first run over the version does.
+        """
+
 
 class Engine(Protocol):
     """Runs the exact queries of a plan over pinned versions of tables."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import time
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,13 @@ from cleanroom.adapters.telemetry import PowertoolsTelemetry
 from cleanroom.ports import NoiseServices, RoomServices, RunServices, TaskServices
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
     from cleanroom.adapters.duckdb_sandbox import EngineLimits
     from cleanroom.adapters.dynamodb_audit import DynamoDbAuditTrail
     from cleanroom.adapters.dynamodb_catalogue import DynamoDbCatalogue
+    from cleanroom.adapters.entity_labels import EntityLabels
+    from cleanroom.adapters.pinned_s3 import S3Objects
     from cleanroom.adapters.renewal import DeployedRenewal
     from cleanroom.adapters.schedule import EventBridgeSchedule
     from cleanroom.adapters.statement_store import S3StatementStore
@@ -39,15 +44,19 @@ _WAITING = Config(connect_timeout=2, read_timeout=890, retries={"total_max_attem
 @lru_cache(maxsize=1)
 def room_services() -> RoomServices:
     """Return what the `rooms` function holds."""
+    from cleanroom.adapters.duckdb_sandbox import EngineLimits
     from cleanroom.adapters.parquet_tables import ParquetTableStore
     from cleanroom.adapters.pinned_s3 import S3Objects
 
+    s3 = _client("s3", _PATIENT)
+    table_objects = S3Objects(s3, bucket=os.environ["TABLES_BUCKET"])
+    limits = EngineLimits(memory_bytes=900 << 20, seconds=10.0, spill_bytes=384 << 20)
     return RoomServices(
         catalogue=_catalogue(),
         ledger=_ledger(),
         audit=_audit(),
         statements=_statements(),
-        tables=ParquetTableStore(S3Objects(_client("s3", _PATIENT), bucket=os.environ["TABLES_BUCKET"])),
+        tables=ParquetTableStore(table_objects, labels=_labels(s3, table_objects, limits)),
         schedule=_schedule(),
         clock=SystemClock(),
         provider_parties=_provider_parties(),
@@ -67,11 +76,12 @@ def run_services() -> RunServices:
 
     s3 = _client("s3", _PATIENT)
     table_objects = S3Objects(s3, bucket=os.environ["TABLES_BUCKET"])
+    labels = _labels(s3, table_objects, replace(_engine_limits(), seconds=240.0))
     return RunServices(
         catalogue=_catalogue(),
         ledger=_ledger(),
         tables=ParquetTableStore(table_objects),
-        engine=DuckDbEngine(table_objects, limits=_engine_limits()),
+        engine=DuckDbEngine(table_objects, limits=_engine_limits(), labels=labels),
         exact=S3ExactStore(
             s3=s3,
             kms=_client("kms", _QUICK),
@@ -180,6 +190,13 @@ def _renewal() -> DeployedRenewal:
     from cleanroom.adapters.renewal import DeployedRenewal
 
     return DeployedRenewal(expression=os.environ["DP_TASK_EXPRESSION"], time_zone=os.environ["DP_TASK_TIME_ZONE"])
+
+
+def _labels(s3: S3Client, tables: S3Objects, limits: EngineLimits) -> EntityLabels:
+    from cleanroom.adapters.entity_labels import EntityLabels
+    from cleanroom.adapters.pinned_s3 import S3Objects
+
+    return EntityLabels(tables, S3Objects(s3, bucket=os.environ["ENTITIES_BUCKET"]), limits=limits)
 
 
 def _provider_parties() -> frozenset[str]:

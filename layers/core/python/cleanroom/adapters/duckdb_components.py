@@ -17,8 +17,6 @@ from cleanroom.adapters.duckdb_sandbox import quoted
 from cleanroom.rooms.entity_joining import key_spaces
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from cleanroom.adapters.duckdb_sandbox import Sandbox
     from cleanroom.rooms.tables import LinkedTable
 

@@ -9,13 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleanroom.adapters.aws_failures import AwsFailureError
+from cleanroom.adapters.duckdb_components import row_key
 from cleanroom.adapters.duckdb_sandbox import EngineError, EngineLimits, Sandbox, open_sandbox, quoted
+from cleanroom.adapters.entity_labels import labelled, rows_of
 from cleanroom.adapters.pinned_files import PinnedFiles
 from cleanroom.errors import BusyError, CleanRoomError, RunFailedError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cleanroom.adapters.entity_labels import EntityLabels
     from cleanroom.adapters.pinned_files import VersionedObjects
     from cleanroom.rooms.tables import TableVersion
     from cleanroom.templates.plan import Measurement, Plan, TableUse
@@ -25,7 +28,6 @@ _log = logging.getLogger(__name__)
 RUN_FAILED = "the run could not be computed; what went wrong is not shown, because it may depend on rows"
 LARGEST_EXACT = 1 << 62
 """Measured integers stay within plus and minus this, so that noise can be added in 64 bits' reach."""
-_PARQUET_OPTIONS = "hive_partitioning=false, union_by_name=false, binary_as_string=false, filename=false"
 
 
 class DuckDbEngine:
@@ -34,10 +36,13 @@ class DuckDbEngine:
     Args:
         objects: where the tables are.
         limits: of one plan.
+        labels: of tables with several entity columns; without it, plans that need them fail.
     """
 
-    def __init__(self, objects: VersionedObjects, *, limits: EngineLimits | None = None) -> None:
-        self._objects, self._limits = objects, limits or EngineLimits()
+    def __init__(
+        self, objects: VersionedObjects, *, limits: EngineLimits | None = None, labels: EntityLabels | None = None
+    ) -> None:
+        self._objects, self._limits, self._labels = objects, limits or EngineLimits(), labels
 
     def execute(self, plan: Plan, *, versions: Mapping[str, TableVersion], run_key: int) -> Mapping[str, bytes]:
         """Return measurement name -> exact table as an Arrow IPC stream.
@@ -54,8 +59,13 @@ class DuckDbEngine:
         files = PinnedFiles(self._objects)
         addresses = {use.relation: files.add(use.relation, versions[use.relation].objects) for use in plan.tables}
         try:
+            labels = {
+                use.relation: self._labels_of(use, versions[use.relation], files)
+                for use in plan.tables
+                if use.needs_labels
+            }
             with open_sandbox(self._limits, files=files) as sandbox:
-                return execute_in(sandbox, plan, addresses=addresses, run_key=run_key)
+                return execute_in(sandbox, plan, addresses=addresses, labels=labels, run_key=run_key)
         except CleanRoomError:
             if isinstance(files.failure, BusyError):
                 raise BusyError(str(files.failure)) from files.failure
@@ -63,11 +73,29 @@ class DuckDbEngine:
                 _log.error("the tables could not be read: %s", files.failure)
             raise
 
+    def _labels_of(self, use: TableUse, version: TableVersion, files: PinnedFiles) -> str:
+        """Return the address of the labels of a version. The first run over a version makes them, with its own limits:
+        what they take is not taken from the queries."""
+        reason = "no_labels"
+        if self._labels is not None:
+            try:
+                pinned = self._labels.of(use.table, version)
+                return files.add(f"{use.relation}_labels", [pinned], source=self._labels.stored)[0]
+            except EngineError as failure:
+                reason = failure.reason
+        _log.warning("entities could not be joined: %s", reason)
+        raise RunFailedError(RUN_FAILED)
+
 
 def execute_in(
-    sandbox: Sandbox, plan: Plan, *, addresses: Mapping[str, list[str]], run_key: int
+    sandbox: Sandbox,
+    plan: Plan,
+    *,
+    addresses: Mapping[str, list[str]],
+    run_key: int,
+    labels: Mapping[str, str] | None = None,
 ) -> Mapping[str, bytes]:
-    """Run every measurement of `plan` in an open sandbox; `addresses` are the objects of each relation.
+    """Run every measurement of `plan` in an open sandbox; `addresses` and `labels` are those of each relation.
 
     Raises:
         RunFailedError: anything went wrong.
@@ -75,7 +103,7 @@ def execute_in(
     reason = ""
     try:
         for use in plan.tables:
-            _create_view(sandbox, use, addresses[use.relation])
+            _create_view(sandbox, use, addresses[use.relation], (labels or {}).get(use.relation))
         relations = [use.relation for use in plan.tables]
         return {
             measurement.name: _stream(_measure(sandbox, plan, measurement, relations, run_key))
@@ -97,21 +125,24 @@ class _ShapeError(Exception):
         self.reason = reason
 
 
-def _create_view(sandbox: Sandbox, use: TableUse, addresses: list[str]) -> None:
+def _create_view(sandbox: Sandbox, use: TableUse, addresses: list[str], labels: str | None) -> None:
     """Make the relation: only the columns that the plan names, which must have the types that were linked."""
     columns = [column for name in use.columns if (column := use.table.column(name)) is not None]
-    if len(columns) != len(use.columns) or not addresses:
+    if len(columns) + use.needs_labels != len(use.columns) or not addresses or use.needs_labels != (labels is not None):
         raise _ShapeError("unknown_column")
     # COUNT(*) alone names no column, but a view needs one.
     selected = ", ".join(quoted(column.name) for column in columns) or 'true AS "_"'
-    listed = ", ".join(f"'{address}'" for address in addresses)
-    sandbox.trusted(
-        f"CREATE VIEW {quoted(use.relation)} AS SELECT {selected} FROM read_parquet([{listed}], {_PARQUET_OPTIONS})"
-    )
+    rows = rows_of(addresses)
+    expected = [(column.name.lower(), column.native_type) for column in columns]
+    if labels is None:
+        text = f"SELECT {selected} FROM {rows}"
+    else:
+        label = str(use.table.entity_label)
+        text = labelled(rows, row_key=row_key(use.table), selected=selected, label=quoted(label), labels=labels)
+        expected.append((label, "VARCHAR"))
+    sandbox.trusted(f"CREATE VIEW {quoted(use.relation)} AS {text}")
     described = sandbox.trusted(f"DESCRIBE {quoted(use.relation)}")
-    if columns and [(row[0].lower(), row[1]) for row in described] != [
-        (column.name.lower(), column.native_type) for column in columns
-    ]:
+    if columns and [(row[0].lower(), row[1]) for row in described] != expected:
         raise _ShapeError("schema_changed")
 
 

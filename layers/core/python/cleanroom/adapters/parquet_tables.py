@@ -11,17 +11,20 @@ from cleanroom.adapters.aws_failures import AwsFailureError
 from cleanroom.adapters.duckdb_sandbox import EngineError, EngineLimits, Sandbox, open_sandbox
 from cleanroom.adapters.parquet_schema import check_linked, merged, read_columns, read_samples
 from cleanroom.adapters.pinned_files import PinnedFiles
-from cleanroom.errors import TableUnreadableError
+from cleanroom.errors import OwnPrivacyPolicyError, TableUnreadableError
 from cleanroom.ports import TableDescription
 from cleanroom.rooms.tables import Column, LinkedTable, ObjectVersion, TableVersion
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cleanroom.adapters.entity_labels import EntityLabels
     from cleanroom.adapters.pinned_files import VersionedObjects
 
 MAX_OBJECTS = 1000
 """Objects of one table: each is opened for its footer before a run is priced."""
+OWN_POLICY_MARKER = "_own_privacy_policy"
+"""An object of this name beside a table's: its owner says that the table has a privacy policy of its own (B-07)."""
 _FOOTER_BLOCK_BYTES = 64 << 10
 _REMEMBERED_FOOTERS = 10_000
 
@@ -32,10 +35,13 @@ class ParquetTableStore:
     Args:
         objects: the place.
         limits: of reading footers and samples.
+        labels: of tables with several entity columns; without it, the first run over a version has to make them.
     """
 
-    def __init__(self, objects: VersionedObjects, *, limits: EngineLimits | None = None) -> None:
-        self._objects = objects
+    def __init__(
+        self, objects: VersionedObjects, *, limits: EngineLimits | None = None, labels: EntityLabels | None = None
+    ) -> None:
+        self._objects, self._labels = objects, labels
         self._limits = limits or EngineLimits(memory_bytes=256 << 20, seconds=60.0, spill_bytes=0)
         self._footers: OrderedDict[tuple[str, str], tuple[Column, ...]] = OrderedDict()
 
@@ -44,6 +50,7 @@ class ParquetTableStore:
 
         Raises:
             TableUnreadableError: there is no table, no row, or no common schema.
+            OwnPrivacyPolicyError: its owner marked it so.
         """
         full_name = f"{owner}.{name}"
         version = self._present(owner=owner, name=name)
@@ -68,6 +75,7 @@ class ParquetTableStore:
 
         Raises:
             TableUnreadableError: the table is gone, corrupt or of another schema.
+            OwnPrivacyPolicyError: its owner has marked it so since it was linked.
         """
         version = self._present(owner=table.owner, name=table.name)
         unknown = [
@@ -80,6 +88,16 @@ class ParquetTableStore:
         while len(self._footers) > _REMEMBERED_FOOTERS:
             self._footers.popitem(last=False)
         return version
+
+    def join_entities(self, table: LinkedTable, version: TableVersion) -> bool:
+        """Make and store the labels of a version, unless they are there."""
+        if self._labels is None:
+            return False
+        try:
+            self._labels.of(table, version)
+        except EngineError:
+            return False
+        return True
 
     def _read_footers(self, full_name: str, version: TableVersion, positions: Sequence[int]) -> None:
         files = PinnedFiles(self._objects, block_bytes=_FOOTER_BLOCK_BYTES, whole_below_bytes=_FOOTER_BLOCK_BYTES)
@@ -108,6 +126,8 @@ class ParquetTableStore:
 
     def _present(self, *, owner: str, name: str) -> TableVersion:
         present = self._objects.present(f"{owner}/{name}/")
+        if any(pinned.key.rpartition("/")[2] == OWN_POLICY_MARKER for pinned in present):
+            raise OwnPrivacyPolicyError(full_name=f"{owner}.{name}", marker=OWN_POLICY_MARKER)
         return table_version(f"{owner}.{name}", [p for p in present if p.key.lower().endswith(".parquet")])
 
 

@@ -3,12 +3,15 @@
 The engine sees names like `pinned://<random>/t0/0.parquet`; the keys of the bucket are not visible through it, and
 an object that is not of this run does not exist. A new version that is uploaded during the run is not read.
 
+One name may be written, if it was asked for (`sink`): what is written there stays in memory, for the caller.
+
 Reads are cut into blocks and kept until the run ends or the cache is full. Neighbouring blocks that are missing come
 in one request; a block that another thread is fetching is waited for. Small objects are one block: one request.
 """
 
 from __future__ import annotations
 
+import io
 import secrets
 import threading
 from collections import OrderedDict
@@ -45,6 +48,20 @@ class VersionedObjects(Protocol):
         """
 
 
+class StoredObjects(VersionedObjects, Protocol):
+    """A versioned place of our own: what is made from tables is kept there."""
+
+    def put(self, key: str, content: bytes) -> ObjectVersion:
+        """Store a new version and return it."""
+
+
+class Sink(io.BytesIO):
+    """What the engine wrote; it stays readable after the engine has closed it."""
+
+    def close(self) -> None:
+        """Keep the content."""
+
+
 class PinnedFiles(AbstractFileSystem):  # type: ignore[misc]
     """The objects of one run, as a file system for the engine.
 
@@ -73,6 +90,8 @@ class PinnedFiles(AbstractFileSystem):  # type: ignore[misc]
         self._cache_bytes = cache_bytes
         self._token = secrets.token_hex(16)
         self._objects: dict[str, ObjectVersion] = {}
+        self._sources: dict[str, VersionedObjects] = {}
+        self._sinks: dict[str, Sink] = {}
         self._lock = threading.Lock()
         self._blocks: OrderedDict[tuple[str, int], Future[bytes]] = OrderedDict()
         self._kept_bytes = 0
@@ -89,14 +108,23 @@ class PinnedFiles(AbstractFileSystem):  # type: ignore[misc]
         """The only directory that the engine may open; random, so that no other run's text can name it."""
         return f"pinned://{self._token}/"
 
-    def add(self, relation: str, objects: Iterable[ObjectVersion]) -> list[str]:
-        """Make objects readable and return their names, in order."""
+    def add(
+        self, relation: str, objects: Iterable[ObjectVersion], *, source: VersionedObjects | None = None
+    ) -> list[str]:
+        """Make objects readable and return their names, in order; `source` is where they are, if elsewhere."""
         names = []
         for position, pinned in enumerate(objects):
             path = f"{self._token}/{relation}/{position}.parquet"
             self._objects[path] = pinned
+            self._sources[path] = source or self._source
             names.append(f"pinned://{path}")
         return names
+
+    def sink(self, relation: str) -> tuple[str, Sink]:
+        """Make one name writable, and return it with what will hold the content."""
+        path = f"{self._token}/{relation}.parquet"
+        self._sinks[path] = Sink()
+        return f"pinned://{path}", self._sinks[path]
 
     def warm(self, *, threads: int = 8) -> None:
         """Fetch the ends of all objects at once: that is where Parquet keeps its schema. Failures wait for the read."""
@@ -124,7 +152,9 @@ class PinnedFiles(AbstractFileSystem):  # type: ignore[misc]
         self._find(path)
         return _LONG_AGO
 
-    def _open(self, path: str, mode: str = "rb", **_: Any) -> PinnedFile:
+    def _open(self, path: str, mode: str = "rb", **_: Any) -> PinnedFile | Sink:
+        if mode == "wb" and self._strip_protocol(path) in self._sinks:
+            return self._sinks[self._strip_protocol(path)]
         if mode != "rb":
             raise PermissionError("pinned objects are only read")
         path, pinned = self._find(path)
@@ -174,7 +204,7 @@ class PinnedFiles(AbstractFileSystem):  # type: ignore[misc]
         start = run[0][0] * block_bytes
         stop = min((run[-1][0] + 1) * block_bytes, pinned.size_bytes)
         try:
-            offset, data = self._source.read(pinned, start=start, stop=stop)
+            offset, data = self._sources[path].read(pinned, start=start, stop=stop)
             if (offset, len(data)) == (0, pinned.size_bytes):
                 self._whole[path] = data
             data = data[start - offset : stop - offset]

@@ -17,7 +17,7 @@ class S3Objects:
     """A bucket that keeps versions.
 
     Args:
-        s3: a client that may `s3:ListBucketVersions` and `s3:GetObjectVersion` there.
+        s3: a client that may `s3:ListBucketVersions` and `s3:GetObjectVersion` there, and `s3:PutObject` for `put`.
         bucket: its name.
     """
 
@@ -46,3 +46,9 @@ class S3Objects:
             )
             data = answer["Body"].read()
         return start if "ContentRange" in answer else 0, data
+
+    def put(self, key: str, content: bytes) -> ObjectVersion:
+        """Store a new version, encrypted as the bucket says, and return it."""
+        with explained("S3"):
+            answer = self._s3.put_object(Bucket=self._bucket, Key=key, Body=content)
+        return ObjectVersion(key=key, version_id=answer["VersionId"], size_bytes=len(content))

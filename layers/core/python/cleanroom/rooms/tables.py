@@ -148,6 +148,17 @@ class LinkedTable:
         """`owner.name`, as `source_table` and `my_table` give it."""
         return f"{self.owner}.{self.name}"
 
+    @property
+    def entity_label(self) -> str | None:
+        """The name of the hidden column that holds the joined entity of a row (B-04); None with at most one column."""
+        if len(self.entity_columns) < 2:
+            return None
+        taken = {column.name.lower() for column in self.columns}
+        label = "entity_label"
+        while label in taken:
+            label += "_"
+        return label
+
     def column(self, name: str) -> Column | None:
         """Return the column of that name, whatever its case, or None."""
         return next((c for c in self.columns if c.name.lower() == name.lower()), None)

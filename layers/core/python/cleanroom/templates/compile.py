@@ -6,7 +6,7 @@ Passes, in order: parse -> queries (names, ownership, expressions, measurements)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from sqlglot import exp
 
@@ -152,7 +152,7 @@ def _noisy_columns(measurement: Measurement) -> tuple[str, ...]:
 
 
 def table_uses(used: Mapping[str, LinkedTable], queries: Sequence[exp.Expr]) -> tuple[TableUse, ...]:
-    """Return each table with the columns that the exact queries name, in file order.
+    """Return each table with the columns that the exact queries name, in file order, a joined entity's label last.
 
     Args:
         used: relation -> table.
@@ -175,8 +175,14 @@ def table_uses(used: Mapping[str, LinkedTable], queries: Sequence[exp.Expr]) -> 
         TableUse(
             relation=relation,
             table=table,
-            columns=tuple(c.name for c in table.columns if c.name in named[relation]) or (table.columns[0].name,),
+            columns=_columns_named(table, named[relation]) or (table.columns[0].name,),
         )
         for relation, table in used.items()
         if relation in named
     )
+
+
+def _columns_named(table: LinkedTable, names: Set[str]) -> tuple[str, ...]:
+    label = table.entity_label
+    hidden = (label,) if label is not None and label in names else ()
+    return (*(c.name for c in table.columns if c.name in names), *hidden)

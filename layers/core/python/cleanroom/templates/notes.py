@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cleanroom.rooms.tables import LinkedTable
 from cleanroom.templates.draft import Draft
 from cleanroom.templates.measurements import PartKind
 from cleanroom.templates.plan import Measurement
@@ -34,7 +35,11 @@ def notes_of(drafts: Iterable[Draft], measurements: Iterable[Measurement]) -> tu
             notes.append(
                 f"groups with fewer than about {round(selection.tau * column.unit):,} different {entity} are left out"
             )
-        if any(c.name == entity and c.nullable for t in draft.protected.tables for c in t.columns):
+        if _entity_table(draft).entity_label is not None:
+            notes.append(
+                f"rows that share a {entity}, also through other rows, count as one entity; rows with none, for nobody"
+            )
+        elif any(c.name == entity and c.nullable for t in draft.protected.tables for c in t.columns):
             notes.append(f"rows whose {entity} is NULL count for nobody")
         notes += [
             f"rows of {table.full_name} count for the {entity} under their key in "
@@ -46,10 +51,12 @@ def notes_of(drafts: Iterable[Draft], measurements: Iterable[Measurement]) -> tu
 
 
 def _entity_column(draft: Draft) -> str:
-    table = next(t for t in draft.protected.tables if t.entity_columns)
-    declared = table.entity_columns[0].column
-    found = table.column(declared)
-    return declared if found is None else found.name
+    table = _entity_table(draft)
+    return " or ".join(e.column if (c := table.column(e.column)) is None else c.name for e in table.entity_columns)
+
+
+def _entity_table(draft: Draft) -> LinkedTable:
+    return next(t for t in draft.protected.tables if t.entity_columns)
 
 
 def _weight(draft: Draft) -> str | None:

@@ -41,7 +41,7 @@ def world_of_table(
         at: for the refusal.
 
     Raises:
-        TemplateRefusedError: rules `no_entity_column`, `several_entity_columns`, `entity_type`.
+        TemplateRefusedError: rules `no_entity_column`, `entity_type`.
     """
     least = max(t.policy.min_entities for t in (table, *through))
     if table.owner == reader or not (differential or least > 0):
@@ -56,25 +56,17 @@ def world_of_table(
             f"entity_columns or policies for {table.name}",
             at=at,
         )
-    if len(table.entity_columns) > 1:
-        names = ", ".join(e.column for e in table.entity_columns)
-        refuse(
-            f"the table {table.full_name} has several entity columns ({names}); protecting all of them at once "
-            "is not supported yet",
-            rule="several_entity_columns",
-            cure=f"{table.owner} can pin the one to protect: link_datasets with entity_columns for {table.name}",
-            at=at,
-        )
-    declared = table.column(table.entity_columns[0].column)
-    if declared is not None and (declared.type not in _ENTITY_TYPES or is_converted(declared)):
-        refuse(
-            f"the entity column {declared.name} of {table.full_name} has a type in which two different values could "
-            "be taken for one entity",
-            rule="entity_type",
-            cure=f"{table.owner} can pin a text or whole-number column instead: link_datasets with entity_columns "
-            f"for {table.name}",
-            at=at,
-        )
+    for entity in table.entity_columns:
+        declared = table.column(entity.column)
+        if declared is not None and (declared.type not in _ENTITY_TYPES or is_converted(declared)):
+            refuse(
+                f"the entity column {declared.name} of {table.full_name} has a type in which two different values "
+                "could be taken for one entity",
+                rule="entity_type",
+                cure=f"{table.owner} can pin a text or whole-number column instead: link_datasets with "
+                f"entity_columns for {table.name}",
+                at=at,
+            )
     return World.OWNED
 
 
@@ -99,7 +91,7 @@ def joined_entity(
 
     Raises:
         TemplateRefusedError: rules `join_noisy_with_table`, `outer_join`, `join_without_entity`, `several_owners`,
-            `different_entities`.
+            `joined_entities`, `different_entities`.
     """
     if World.RELEASED in worlds and worlds != (World.RELEASED, World.RELEASED):
         refuse(
@@ -121,6 +113,16 @@ def joined_entity(
             "tables of two protected parties in one query are not supported yet",
             rule="several_owners",
             cure="query one party's protected tables at a time",
+            at=at,
+        )
+    joined = next((t for e in (left, right) for t in e.tables if t.entity_label is not None), None)
+    if joined is not None and not (on_entity and left.kind == right.kind):
+        refuse(
+            f"the rows of {joined.full_name} belong to entities that are joined from several columns, and no condition "
+            "says that two rows have the same one",
+            rule="joined_entities",
+            cure=f"join it with tables that are not protected; or {joined.owner} can pin one entity column and unpin "
+            f"the others: link_datasets with entity_columns for {joined.name}",
             at=at,
         )
     if left.kind != right.kind:

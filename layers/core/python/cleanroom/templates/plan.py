@@ -23,6 +23,11 @@ class TableUse:
     table: LinkedTable
     columns: tuple[str, ...]
 
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the queries read the hidden label of a joined entity: it is then the last of the columns."""
+        return self.table.entity_label is not None and self.table.entity_label in self.columns
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MeasuredColumn:

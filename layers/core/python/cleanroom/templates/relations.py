@@ -209,12 +209,12 @@ def table_relation(
     if path is not None and path.parent.entity is not None:
         entity = replace(path.parent.entity, tables=(table, *path.parent.entity.tables))
     elif world is World.OWNED:
-        declared = table.entity_columns[0]
-        found = table.column(declared.column)
-        entity_column = found.name if found is not None else declared.column
-        entity = Entity(
-            kind=declared.kind, owner=table.owner, label=f"{entity_column} of {table.full_name}", tables=(table,)
-        )
+        columns = [e.column if (f := table.column(e.column)) is None else f.name for e in table.entity_columns]
+        # The label of a joined entity is no output: no template can name it, and it equals no other table's entity.
+        entity_column = table.entity_label or columns[0]
+        kind = table.entity_columns[0].kind if table.entity_label is None else f"joined entity of {table.full_name}"
+        label = f"{' or '.join(columns)} of {table.full_name}"
+        entity = Entity(kind=kind, owner=table.owner, label=label, tables=(table,))
     return Relation(
         world=world,
         tree=exp.Table(this=exp.to_identifier(name, quoted=True)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from cleanroom.errors import InvalidRequestError, TableNotLinkedError
@@ -18,6 +19,7 @@ from cleanroom.use_cases.views import table_view
 if TYPE_CHECKING:
     from cleanroom.ports import RoomServices
     from cleanroom.rooms.rooms import Snapshot
+    from cleanroom.rooms.tables import TableVersion
     from cleanroom.use_cases.arguments import (
         CleanRoomArguments,
         LinkDatasets,
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
         SetColumns,
         UnlinkDatasets,
     )
+
+
+_JOINING = timedelta(seconds=10)
+"""After that no further table is begun: the function has 29 seconds, and one table may take ten."""
 
 
 def link_provider_datasets(arguments: LinkDatasets, party: str, services: RoomServices) -> object:
@@ -42,11 +48,12 @@ def _link(arguments: LinkDatasets, snapshot: Snapshot, party: str, services: Roo
     unused = (set(arguments.policies) | set(arguments.entity_columns)) - set(arguments.tables)
     if unused:
         raise InvalidRequestError(f"not among the tables to link: {', '.join(sorted(unused))}")
-    linked = []
+    linked, versions = [], {}
     for name in arguments.tables:
         check_table_name(name)
         earlier = next((t for t in snapshot.tables_of(party) if t.name == name), None)
         description = services.tables.describe(owner=party, name=name)
+        versions[name] = description.version
         detected = _decided_before(earlier, description.columns)
         if detected is None:
             detected = detect_entity_columns(description.columns, description.samples)
@@ -78,7 +85,23 @@ def _link(arguments: LinkDatasets, snapshot: Snapshot, party: str, services: Roo
             at=services.clock.now(),
         )
         services.catalogue.put_table(snapshot.room.name, table)
-    return {"cleanroom_name": snapshot.room.name, "linked": [table_view(table) for table in linked]}
+    return {"cleanroom_name": snapshot.room.name, "linked": _joined(linked, versions, services)}
+
+
+def _joined(tables: list[LinkedTable], versions: dict[str, TableVersion], services: RoomServices) -> object:
+    """Return the linked tables, after rows of those with several entity columns were joined to entities (B-04).
+
+    As far as there is time: what is not joined now is joined by the first run, and every later version as well.
+    """
+    until = services.clock.now() + _JOINING
+    views = []
+    for table in tables:
+        view = table_view(table)
+        if table.entity_label is not None:
+            joined = services.clock.now() < until and services.tables.join_entities(table, versions[table.name])
+            view["entities_joined"] = "now" if joined else "by the first run"
+        views.append(view)
+    return views
 
 
 def _redeclared(earlier: TablePolicy, declared: dict[str, Any], columns: tuple[Column, ...]) -> TablePolicy:
