@@ -101,16 +101,6 @@ def test_all_rows_of_one_entity_move_the_exact_integers_by_no_more_than_the_sens
         assert 0 < moved <= sensitivity, meaning
 
 
-def test_a_table_with_several_entity_columns_is_refused_until_one_is_pinned():
-    """B-04 is not there yet: what cannot protect all of them refuses."""
-    house = furnished()
-    table = relink(house, entity_columns={"flights": {"pin": {"carrier": "company"}}})
-    assert [e["column"] for e in table["entity_columns"]] == ["tailnum", "carrier"]
-    error = refused(house, "SELECT COUNT(*) AS n FROM IDENTIFIER({{ source_table[0] }}) p")
-    assert (error["rule"], "tailnum, carrier" in error["message"]) == ("several_entity_columns", True)
-    assert spent(house) == 0
-
-
 def test_only_the_owner_pins_and_unpins_entity_columns_and_each_change_is_in_the_history():
     """B-05."""
     house = furnished()
