@@ -95,6 +95,7 @@ def compiled(question: Question, *, epsilon: Fraction = EPSILON, delta: Fraction
         settings=settings,
         source_tables=tuple(tables[s.name] for s in question.sources if s.owner == "provider"),
         my_tables=tuple(tables[s.name] for s in question.sources if s.owner == "consumer"),
+        room_tables=tuple(tables.values()),
     )
     template = Template(name=question.name.lower(), text=question.template)
     plan = compile_query(render(template, {}, context), template=template, context=context)

@@ -105,9 +105,10 @@ def _policy(*, max_groups: int, max_rows: int, **declared: Any) -> dict[str, Any
 
 
 def pricing_summary(*, folder: Path) -> Question:
-    """W1, after TPC-H's query 1. Lineitem is the reader's own table: ownership through keys is not built yet."""
+    """W1, after TPC-H's query 1; lineitem is owned through its order."""
     joined = "{lineitem} JOIN {orders} ON l_orderkey = o_orderkey"
     lineitem_policy = {
+        "owned_through": {"parent": "orders", "on": {"l_orderkey": "o_orderkey"}, "unique": True},
         "bounds": {a.column: [a.lo, a.hi] for a in (QUANTITY, PRICE, DISCOUNT)},
         "domains": {"l_returnflag": ["A", "N", "R"], "l_linestatus": ["F", "O"]},
     }
@@ -118,8 +119,8 @@ def pricing_summary(*, folder: Path) -> Question:
             SELECT l_returnflag, l_linestatus, COUNT(*) AS n,
                 SUM(l_quantity) AS quantity, SUM(l_extendedprice) AS price,
                 AVG(l_quantity) AS mean_quantity, AVG(l_extendedprice) AS mean_price, AVG(l_discount) AS mean_discount
-            FROM IDENTIFIER({{ my_table[0] }}) AS c
-            JOIN IDENTIFIER({{ source_table[0] }}) AS p ON c.l_orderkey = p.o_orderkey
+            FROM IDENTIFIER({{ source_table[1] }}) AS p1
+            JOIN IDENTIFIER({{ source_table[0] }}) AS p ON p1.l_orderkey = p.o_orderkey
             GROUP BY l_returnflag, l_linestatus""",
         sources=(
             Source(
@@ -129,7 +130,7 @@ def pricing_summary(*, folder: Path) -> Question:
                 entity_column="o_custkey",
                 policy=_policy(max_groups=4, max_rows=64),
             ),
-            Source(name="lineitem", path=folder / "lineitem.parquet", owner="consumer", policy=lineitem_policy),
+            Source(name="lineitem", path=folder / "lineitem.parquet", owner="provider", policy=lineitem_policy),
         ),
         plain="SELECT l_returnflag, l_linestatus, count(*), sum(l_quantity), sum(l_extendedprice), avg(l_quantity), "
         f"avg(l_extendedprice), avg(l_discount) FROM {joined} GROUP BY ALL",

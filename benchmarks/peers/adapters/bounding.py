@@ -29,8 +29,8 @@ def clipped(w, l2):
 
     That is the norm of l0 groups of linf rows, l0 * linf in L1 (for Laplace) or sqrt(l0) * linf in L2 (for Gaussian).
     Sums are centred on the clamp's middle, so a row weighs at most one in every measurement and one weight serves the
-    count and all sums; u_ has a weight of its own. Private groups need a hard cap on groups per entity for the threshold
-    argument: 4 * l0, by hash, only for entities above it.
+    count and all sums; u_ has a weight of its own. Private groups need a hard cap on groups per entity for the
+    threshold argument: 4 * l0, by hash, only for entities above it.
     """
     g = ", ".join(w.groups)
     pairs = f"i as materialized ({_inner(w, True)})"
