@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from samtranslator.yaml_helper import yaml_parse
-from sqlglot import exp
 
 from cleanroom import errors
 from cleanroom.edge import STATUS
@@ -24,7 +23,7 @@ from cleanroom.openapi import all_procedures, build_openapi
 from cleanroom.rooms.policies import policy_as_json, policy_from_json
 from cleanroom.rooms.settings import PrivacySettings, as_record
 from cleanroom.rooms.tables import TablePolicy
-from cleanroom.templates.functions import FUNCTIONS
+from cleanroom.templates.functions import FUNCTIONS, NAMED_FUNCTIONS, REFUSED
 from cleanroom.templates.jinja_filters import FILTERS
 from cleanroom.templates.lint import LINT_RULES
 
@@ -35,50 +34,6 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 CORE = ROOT / "layers" / "core" / "python" / "cleanroom"
 OPENAPI = CORE / "openapi.json"
-
-SPELLED: dict[type[exp.Expr], str] = {
-    exp.Coalesce: "COALESCE(x, y)",
-    exp.Nullif: "NULLIF(x, y)",
-    exp.Least: "LEAST(x, y)",
-    exp.Greatest: "GREATEST(x, y)",
-    exp.Abs: "ABS(x)",
-    exp.Sign: "SIGN(x)",
-    exp.Round: "ROUND(x, 2)",
-    exp.Floor: "FLOOR(x)",
-    exp.Ceil: "CEIL(x)",
-    exp.Sqrt: "SQRT(x)",
-    exp.Ln: "LN(x)",
-    exp.Exp: "EXP(x)",
-    exp.Pow: "POWER(x, y)",
-    exp.Lower: "LOWER(s)",
-    exp.Upper: "UPPER(s)",
-    exp.Length: "LENGTH(s)",
-    exp.Trim: "TRIM(s)",
-    exp.Substring: "SUBSTR(s, 1, 3)",
-    exp.Left: "LEFT(s, 3)",
-    exp.Right: "RIGHT(s, 3)",
-    exp.Concat: "CONCAT(s, t)",
-    exp.DPipe: "s || t",
-    exp.Like: "s LIKE 'a%'",
-    exp.ILike: "s ILIKE 'a%'",
-    exp.Escape: "s LIKE 'a!%' ESCAPE '!'",
-    exp.StartsWith: "STARTSWITH(s, 'a')",
-    exp.Year: "YEAR(d)",
-    exp.Quarter: "QUARTER(d)",
-    exp.Month: "MONTH(d)",
-    exp.Day: "DAY(d)",
-    exp.DayOfMonth: "DAYOFMONTH(d)",
-    exp.DayOfWeek: "DAYOFWEEK(d)",
-    exp.DayOfYear: "DAYOFYEAR(d)",
-    exp.Hour: "HOUR(d)",
-    exp.Minute: "MINUTE(d)",
-    exp.Second: "SECOND(d)",
-    exp.Extract: "EXTRACT(YEAR FROM d)",
-    exp.TimestampTrunc: "DATE_TRUNC('MONTH', d)",
-    exp.DateTrunc: "DATE_TRUNC('MONTH', d::DATE)",
-    exp.TsOrDsToDate: "TO_DATE(s)",
-}
-"""Parser's class -> how a template may write it, in the Snowflake dialect."""
 
 
 def main() -> int:
@@ -180,8 +135,15 @@ def _rules() -> str:
 
 
 def _functions() -> str:
-    rows = [[f"`{SPELLED[kind]}`", allowed.reason] for kind, allowed in FUNCTIONS.items()]
-    return table(["function", "why no row can make it fail, or differ from run to run"], rows)
+    rows = [
+        [", ".join(f"`{example}`" for example in allowed.examples), allowed.types, allowed.reason]
+        for allowed in (*FUNCTIONS.values(), *NAMED_FUNCTIONS.values())
+    ]
+    return table(["function", "types", "why no row can make it fail, or differ from run to run"], rows)
+
+
+def _refused_functions() -> str:
+    return table(["refused", "why"], [list(row) for row in REFUSED])
 
 
 def _lint() -> str:
@@ -266,6 +228,7 @@ BLOCKS = {
     "errors": _errors,
     "rules": _rules,
     "functions": _functions,
+    "refused-functions": _refused_functions,
     "filters": _filters,
     "lint": _lint,
     "settings": _settings,

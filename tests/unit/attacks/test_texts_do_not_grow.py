@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cleanroom.errors import TemplateRefusedError
-from cleanroom.templates.functions import LONGEST_TEXT
+from cleanroom.templates.function_rules import LONGEST_TEXT
 from tests.unit.templates.compiling import CUSTOMERS, Engine, compiled
 
 LETTERS = "x" * 60_000  # about as long as a literal can be

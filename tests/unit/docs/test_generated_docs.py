@@ -9,9 +9,9 @@ from cleanroom.edge import STATUS
 from cleanroom.errors import Kind
 from cleanroom.openapi import all_procedures
 from cleanroom.rooms.settings import PrivacySettings, as_record
-from cleanroom.templates.functions import FUNCTIONS
+from cleanroom.templates.functions import FUNCTIONS, NAMED_FUNCTIONS, allowed_function
 from cleanroom.templates.jinja_filters import FILTERS
-from docs.generate import ROOT, SPELLED, error_classes, parameters, policy_keys, rules, written
+from docs.generate import ROOT, error_classes, parameters, policy_keys, rules, written
 from tests.unit.docs.names import document, quoted, rows
 
 
@@ -53,12 +53,16 @@ def test_every_rule_of_a_refusal_is_documented():
     assert set(rules()) <= first_column("sql.md")
 
 
-@pytest.mark.parametrize("kind", FUNCTIONS)
+@pytest.mark.parametrize("kind", [*FUNCTIONS, *NAMED_FUNCTIONS])
 def test_every_function_has_a_reason_and_a_spelling(kind):
-    assert len(FUNCTIONS[kind].reason) > 10
-    (parsed,) = sqlglot.parse_one(f"SELECT {SPELLED[kind]}", read="snowflake").expressions
-    assert type(parsed) is kind
-    assert SPELLED[kind] in document("sql.md").replace("\\|", "|")
+    allowed = FUNCTIONS[kind] if isinstance(kind, type) else NAMED_FUNCTIONS[kind]
+    assert len(allowed.reason) > 5
+    assert "→" in allowed.types
+    assert allowed.examples
+    for example in allowed.examples:
+        (parsed,) = sqlglot.parse_one(f"SELECT {example}", read="snowflake").expressions
+        assert allowed_function(parsed) is allowed
+        assert example in document("sql.md").replace("\\|", "|")
 
 
 def test_every_filter_is_documented():

@@ -6,7 +6,7 @@ from typing import NoReturn, Protocol
 
 from sqlglot import exp
 
-from cleanroom.templates.functions import FUNCTIONS
+from cleanroom.templates.functions import allowed_function
 from cleanroom.templates.operators import OPERATORS
 from cleanroom.templates.refusals import refuse, spelled
 from cleanroom.templates.scalars import Scalar
@@ -38,8 +38,9 @@ def translate(node: exp.Expr, scope: Scope) -> Scalar:
     if isinstance(node, exp.Column):
         return scope.column(node)
     handler = OPERATORS.get(type(node))
-    if handler is None and type(node) in FUNCTIONS:
-        handler = FUNCTIONS[type(node)].handler
+    if handler is None:
+        allowed = allowed_function(node)
+        handler = allowed.handler if allowed is not None else None
     if handler is None:
         _refuse_node(node)
     return handler(node, lambda inner: translate(inner, scope))

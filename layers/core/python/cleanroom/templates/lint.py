@@ -18,7 +18,7 @@ from sqlglot import exp
 from cleanroom.errors import TemplateRefusedError
 from cleanroom.templates import jinja_tree, parse
 from cleanroom.templates.addnoise import is_addnoise, read_addnoise
-from cleanroom.templates.functions import FUNCTIONS
+from cleanroom.templates.functions import allowed_function
 from cleanroom.templates.operators import OPERATORS
 from cleanroom.templates.policy_filters import POLICY_FILTERS
 from cleanroom.templates.refusals import place_of, spelled
@@ -319,9 +319,9 @@ def _function_finding(node: exp.Expr) -> Finding | None:
             "use COUNT, SUM or AVG",
         )
     if isinstance(node, exp.Anonymous) and node.name.lower() != "identifier":
-        return _unknown_function(node, node.name.upper())
+        return None if allowed_function(node) is not None else _unknown_function(node, node.name.upper())
     if isinstance(node, exp.Func) and not isinstance(node, exp.AggFunc | exp.DynamicIdentifier):
-        allowed = type(node) in FUNCTIONS or type(node) in OPERATORS or not node.sql_names()
+        allowed = allowed_function(node) is not None or type(node) in OPERATORS or not node.sql_names()
         return None if allowed else _unknown_function(node, spelled(node))
     return None
 

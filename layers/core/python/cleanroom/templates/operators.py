@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from fractions import Fraction
+from math import ceil, floor
 
 from sqlglot import exp
 
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates import spans
+from cleanroom.templates.calendar_units import unit_named
+from cleanroom.templates.moments import difference, shifted, whole_values
 from cleanroom.templates.refusals import only, refuse
-from cleanroom.templates.scalars import NUMERIC, Scalar, Span, build, cast, combine, require, unified
+from cleanroom.templates.scalars import NUMERIC, TEMPORAL, Scalar, Span, build, cast, combine, require, unified
 from cleanroom.templates.trees import bracketed, double, integer
 
 Translate = Callable[[exp.Expr], Scalar]
@@ -97,9 +100,83 @@ def _numbers(node: exp.Expr, translate: Translate, what: str) -> tuple[Scalar, S
     return left, right
 
 
+def negated(operand: Scalar) -> Scalar:
+    """Return -x of an INTEGER; NULL for the one that has none."""
+    return combine(
+        "TRY(-CAST(:a AS BIGINT))",
+        kind=ColumnType.INTEGER,
+        span=spans.negative(operand.span),
+        nullable=True,
+        a=operand,
+    )
+
+
+def _interval(node: exp.Expr) -> tuple[Scalar, str]:
+    """Return the number and the unit of INTERVAL '3 day'."""
+    only(node, {"this", "unit"})
+    count, unit = node.args.get("this"), node.args.get("unit")
+    named = unit_named(unit.name) if isinstance(unit, exp.Var) else None
+    text = str(count.this).strip() if isinstance(count, exp.Literal) else ""
+    if named is None or not text.removeprefix("-").isascii() or not text.removeprefix("-").isdigit() or len(text) > 10:
+        refuse(
+            "an interval must be one number of one unit",
+            rule="function_form",
+            cure="write INTERVAL '3 day', or DATEADD",
+            at=node,
+        )
+    number = Fraction(int(text))
+    return Scalar(
+        sql=integer(int(text)),
+        type=ColumnType.INTEGER,
+        nullable=False,
+        constant=True,
+        span=Span(lo=number, hi=number),
+        literal=int(text),
+    ), named
+
+
+def _with_moments(sign: str, node: exp.Expr, left: Scalar | None, right: Scalar | None) -> Scalar | None:
+    """Return date + n, date - n, date - date, or a moment with an interval; None where no moment is in it.
+
+    Args:
+        sign: + or -.
+        node: the operation.
+        left, right: its operands; None for an interval.
+    """
+    moment, count = (right, left) if sign == "+" and (left is None or left.type not in TEMPORAL) else (left, right)
+    if moment is None or moment.type not in TEMPORAL:
+        if left is None or right is None:
+            refuse(
+                "an interval is added to a date or timestamp, or taken from one",
+                rule="type_mismatch",
+                cure="write d + INTERVAL '3 day'",
+                at=node,
+            )
+        return None
+    unit = "DAY"
+    if count is None:
+        part = child(node, "expression" if count is right else "this")
+        count, unit = _interval(part.unnest())
+    elif moment.type is ColumnType.DATE and count.type is ColumnType.DATE and sign == "-":
+        return difference(count, moment, "DAY")
+    elif moment.type is ColumnType.TIMESTAMP or count.type not in (ColumnType.INTEGER, None):
+        refuse(
+            f"the operator {sign} takes a date and a whole number of days, or two dates",
+            rule="type_mismatch",
+            cure="use DATEADD or DATEDIFF",
+            at=node,
+        )
+    return shifted(moment, negated(count) if sign == "-" else count, unit)
+
+
 def _arithmetic(sign: str, span: Callable[[Span, Span], Span]) -> Handler:
     def handler(node: exp.Expr, translate: Translate) -> Scalar:
-        left, right = _numbers(node, translate, f"the operator {sign}")
+        operands = [child(node), child(node, "expression")]
+        found = [None if isinstance(o.unnest(), exp.Interval) and sign != "*" else translate(o) for o in operands]
+        moved = _with_moments(sign, node, *found) if sign != "*" else None
+        if moved is not None:
+            return moved
+        left, right = (require(f, NUMERIC, what=f"the operator {sign}", at=node) for f in found if f is not None)
         if left.type is right.type is ColumnType.INTEGER:  # exact, and NULL past 64 bits
             text = f"TRY(CAST(:a AS BIGINT) {sign} CAST(:b AS BIGINT))"
             return combine(
@@ -128,8 +205,9 @@ def modulo(node: exp.Expr, translate: Translate) -> Scalar:
         span = Span()
         if isinstance(right.literal, int) and right.literal:
             width = Fraction(abs(right.literal) - 1)
-            span = Span(lo=Fraction(0) if (left.span.lo or -1) >= 0 else -width, hi=width)
-        return combine(text, kind=ColumnType.INTEGER, nullable=True, span=span, a=left, b=right)
+            never_negative = left.span.lo is not None and left.span.lo >= 0
+            span = Span(lo=Fraction(0) if never_negative else -width, hi=width)
+        return whole_values(combine(text, kind=ColumnType.INTEGER, nullable=True, span=span, a=left, b=right))
     a, b = cast(left, ColumnType.DOUBLE), cast(right, ColumnType.DOUBLE)
     return combine("TRY(:a % NULLIF(:b, 0e0))", kind=ColumnType.DOUBLE, nullable=True, a=a, b=b)
 
@@ -220,7 +298,7 @@ def in_list(node: exp.Expr, translate: Translate) -> Scalar:
     return build(make, parts, kind=ColumnType.BOOLEAN)
 
 
-def _branches(conditions: list[Scalar], results: list[Scalar], default: Scalar | None, *, at: exp.Expr) -> Scalar:
+def branches(conditions: list[Scalar], results: list[Scalar], default: Scalar | None, *, at: exp.Expr) -> Scalar:
     """Return the CASE of conditions and results: with type, range and, if all results are literals, its values."""
     everything = [*results, *([default] if default else [])]
     to, typed = unified(everything, at=at)
@@ -263,13 +341,13 @@ def case(node: exp.Expr, translate: Translate) -> Scalar:
         conditions.append(condition)
         results.append(translate(child(branch, "true")))
     default = translate(child(node, "default")) if node.args.get("default") else None
-    return _branches(conditions, results, default, at=node)
+    return branches(conditions, results, default, at=node)
 
 
 def if_else(node: exp.Expr, translate: Translate) -> Scalar:
     """Return IFF(condition, a, b)."""
     default = translate(child(node, "false")) if node.args.get("false") else None
-    return _branches([translate(child(node))], [translate(child(node, "true"))], default, at=node)
+    return branches([translate(child(node))], [translate(child(node, "true"))], default, at=node)
 
 
 _TYPES = {
@@ -282,6 +360,35 @@ _TYPES = {
 }
 
 
+def cast_written(operand: Scalar, to: ColumnType) -> Scalar:
+    """Return a cast that a template asks for; texts become booleans by the words that Snowflake knows."""
+    if to is ColumnType.BOOLEAN and operand.type is ColumnType.TEXT:
+        words = {"TRUE": "'true', 't', 'yes', 'y', 'on', '1'", "FALSE": "'false', 'f', 'no', 'n', 'off', '0'"}
+        cases = " ".join(f"WHEN LOWER(:a) IN ({listed}) THEN {value}" for value, listed in words.items())
+        return combine(f"CASE {cases} END", kind=to, nullable=True, a=cast(operand, ColumnType.TEXT))
+    return cast(operand, to)
+
+
+def cast_to_decimal(operand: Scalar, scale: object) -> Scalar:
+    """Return NUMBER(p, s): INTEGER where the scale is 0, else a DOUBLE of that many digits.
+
+    Args:
+        operand: of any type.
+        scale: the literal written, or None for 0; above 15 it is 15.
+    """
+    places = int(scale.this) if isinstance(scale, exp.Literal) and str(scale.this).isdigit() else 0
+    if places == 0:
+        return cast(operand, ColumnType.INTEGER)
+    step = Fraction(10) ** -places
+    rounded = cast(operand, ColumnType.DOUBLE)
+    span = Span(
+        lo=None if rounded.span.lo is None else floor(rounded.span.lo / step) * step,
+        hi=None if rounded.span.hi is None else ceil(rounded.span.hi / step) * step,
+    )
+    digits = Scalar(sql=integer(min(places, 15)), type=ColumnType.INTEGER, nullable=False, constant=True)
+    return combine("ROUND(:a, :n)", kind=ColumnType.DOUBLE, span=span, a=rounded, n=digits)
+
+
 def cast_to(node: exp.Expr, translate: Translate) -> Scalar:
     """Return x::type; a value that cannot be cast becomes NULL, whichever cast was written."""
     only(node, {"this", "to", "safe", "requires_string", "_type"})
@@ -290,12 +397,7 @@ def cast_to(node: exp.Expr, translate: Translate) -> Scalar:
     name = to.this.name if isinstance(to, exp.DataType) and isinstance(to.this, exp.DataType.Type) else ""
     sizes = [p.this for p in to.expressions] if isinstance(to, exp.DataType) else []
     if name == "DECIMAL":
-        scale = int(sizes[1].this) if len(sizes) > 1 and isinstance(sizes[1], exp.Literal) else 0
-        if scale == 0:
-            return cast(operand, ColumnType.INTEGER)
-        rounded = cast(operand, ColumnType.DOUBLE)
-        digits = Scalar(sql=integer(min(scale, 15)), type=ColumnType.INTEGER, nullable=False, constant=True)
-        return combine("ROUND(:a, :n)", kind=ColumnType.DOUBLE, span=operand.span, a=rounded, n=digits)
+        return cast_to_decimal(operand, sizes[1] if len(sizes) > 1 else None)
     if name not in _TYPES or (sizes and _TYPES[name] is not ColumnType.TEXT):
         refuse(
             "a cast to this type is not supported",
@@ -303,7 +405,7 @@ def cast_to(node: exp.Expr, translate: Translate) -> Scalar:
             cure="cast to INTEGER, NUMBER(p, s), FLOAT, VARCHAR, BOOLEAN, DATE or TIMESTAMP_NTZ",
             at=node,
         )
-    result = cast(operand, _TYPES[name])
+    result = cast_written(operand, _TYPES[name])
     if not sizes:
         return result
     length = Scalar(sql=sizes[0].copy(), type=ColumnType.INTEGER, nullable=False, constant=True)

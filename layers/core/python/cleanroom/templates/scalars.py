@@ -92,6 +92,7 @@ class Scalar:
         values: all possible values as literals, NULL among them where possible; None where not a short public list.
         declared: a row may hold others than `values`, against what the owner declared; rows that do are left out of a
             grouping by them. So it is with a column, too.
+        within_years: a date or timestamp that is known to be NULL outside the years 1 to 9999.
         drawn: set where all that it depends on is one row of one public relation.
         constant: depends on no row at all.
         literal: the value, where it is written in the query.
@@ -108,6 +109,7 @@ class Scalar:
     span: Span = OPEN
     values: tuple[exp.Expr, ...] | None = None
     declared: bool = False
+    within_years: bool = False
     drawn: Drawn | None = None
     constant: bool = False
     literal: str | int | Fraction | bool | None = None
@@ -189,6 +191,11 @@ def within_years(native: str) -> str:
     return f"CASE WHEN :a >= CAST('0001-01-01' AS {native}) AND :a < CAST('10000-01-01' AS {native}) THEN :a END"
 
 
+def guarded(scalar: Scalar) -> str:
+    """Return the fragment for `:a`, a DATE or TIMESTAMP, that is NULL outside the years 1 to 9999."""
+    return ":a" if scalar.within_years else within_years(_NATIVE[scalar.type or ColumnType.DATE])
+
+
 def cast(scalar: Scalar, to: ColumnType) -> Scalar:
     """Return the scalar in the engine's standard type of `to`; a value that does not fit becomes NULL.
 
@@ -201,12 +208,13 @@ def cast(scalar: Scalar, to: ColumnType) -> Scalar:
     lossless = scalar.type is to or (to is ColumnType.DOUBLE and scalar.type in NUMERIC)
     text = f"CAST(:a AS {_NATIVE[to]})" if lossless else f"TRY_CAST(:a AS {_NATIVE[to]})"
     if to is ColumnType.TEXT and scalar.type in TEMPORAL:
-        text = f"TRY_CAST({within_years(_NATIVE[scalar.type])} AS VARCHAR)"
+        text = f"TRY_CAST({guarded(scalar)} AS VARCHAR)"
     if to is ColumnType.INTEGER and scalar.type is ColumnType.DOUBLE:  # the engine would round halves to even
         text = "TRY_CAST(ROUND(:a) AS BIGINT)"
     span = _cast_span(scalar, to)
     result = combine(text, kind=to, span=span, nullable=scalar.nullable or not lossless, a=scalar)
-    return replace(result, literal=scalar.literal)
+    held = to in TEMPORAL and (scalar.within_years or (result.span.lo is not None and isinstance(scalar.literal, str)))
+    return replace(result, literal=scalar.literal, within_years=held)
 
 
 def _cast_span(scalar: Scalar, to: ColumnType) -> Span:

@@ -12,7 +12,7 @@ from cleanroom.templates.addnoise import is_addnoise
 from cleanroom.templates.aggregates import is_aggregate
 from cleanroom.templates.expressions import translate
 from cleanroom.templates.fingerprints import without_aliases
-from cleanroom.templates.functions import literal_integer
+from cleanroom.templates.function_rules import literal_integer
 from cleanroom.templates.joins import Alias, Joined, Resolve, Subquery, conjuncts, item_of, where_condition
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import ENTITY, Entity, Output, Relation, RowScope, World
