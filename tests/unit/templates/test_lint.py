@@ -45,7 +45,7 @@ def test_the_noisy_count_template_is_clean():
         (f"SELECT COUNT(*) {FROM},\n'file.parquet'", (2, "table_not_linked")),
         (f"SELECT COUNT(*) {FROM},\n read_csv('x')", (2, "table_not_linked")),
         (f"SELECT COUNT(*) {FROM}\nWHERE secret_function(p.a)", (2, "unknown_function")),
-        (f"SELECT COUNT(*) {FROM}\nWHERE md5(p.a) = 'x'", (2, "unknown_function")),
+        (f"SELECT COUNT(*) {FROM}\nWHERE initcap(p.a) = 'x'", (2, "unknown_function")),
         (f"SELECT COUNT(*) {FROM}\nWHERE random() > 1", (2, "not_deterministic")),
         (f"SELECT COUNT(*) n,\nANY_VALUE(p.a) {FROM}", (2, "row_value_aggregate")),
         (f"SELECT COUNT(*) n,\nMIN(p.a) {FROM}", (2, "extreme_value")),
@@ -55,7 +55,7 @@ def test_the_noisy_count_template_is_clean():
         (f"SELECT COUNT(*) {FROM}\nWHERE EXISTS (SELECT 1 FROM shop.s s)", (2, "subquery_expression")),
         (f"SELECT COUNT(*) {FROM}\nWHERE p.a > (SELECT AVG(s.a) FROM shop.s s)", (2, "subquery_expression")),
         (f"SELECT COUNT(*) {FROM}\nWHERE p.a IN ({{{{ ws | inclause }}}})", (2, "inclause_brackets")),
-        (f"SELECT COUNT(*) {FROM}\nWHERE DATEADD(DAY, 1, p.a) > 1", (2, "unknown_function")),
+        (f"SELECT COUNT(*) {FROM}\nWHERE MONTHS_BETWEEN(p.a, p.b) > 1", (2, "unknown_function")),
         (f"SELECT COUNT(*) {FROM}\nWHERE {{{{ w | sqlsafe }}}}", (2, "missing_policy_filter")),
         (f"SELECT COUNT(*) {FROM} GROUP BY\nIDENTIFIER({{{{ g }}}})", (2, "missing_policy_filter")),
         (
@@ -134,7 +134,7 @@ def test_no_refusal_is_foretold_where_the_compiler_has_none(text):
         "SELECT ANY_VALUE(city) AS n FROM customers",
         "SELECT SUM(age) OVER (PARTITION BY city) AS n FROM customers",
         "SELECT COUNT(*) AS n FROM customers WHERE city IN (SELECT segment FROM segments)",
-        "SELECT COUNT(*) AS n FROM customers WHERE DATEADD(DAY, 1, since) > since",
+        "SELECT COUNT(*) AS n FROM customers WHERE MONTHS_BETWEEN(seen, since) > 1",
     ],
 )
 @pytest.mark.parametrize("privacy", [EPSILON_ONE, OFF])
@@ -145,10 +145,10 @@ def test_a_refusal_that_is_foretold_happens(text, privacy):
         compiled(text, given=privacy)
 
 
-@pytest.mark.parametrize("name", ["DATEADD", "STDDEV", "ARRAY_AGG", "COUNT_IF"])
+@pytest.mark.parametrize("name", ["MONTHS_BETWEEN", "STDDEV", "ARRAY_AGG", "COUNT_IF"])
 def test_calls_are_spelled_as_in_sql(name):
     """B-39"""
-    arguments = {"DATEADD": "DAY, 1, p.a"}.get(name, "p.a")
+    arguments = {"MONTHS_BETWEEN": "p.a, p.b"}.get(name, "p.a")
     assert any(f.sentence.startswith(f"{name} ") for f in lint(f"SELECT {name}({arguments}) AS n {FROM}"))
 
 
