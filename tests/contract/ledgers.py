@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from cleanroom.adapters.dynamodb import Table
 from cleanroom.privacy.accounting import Price
-from cleanroom.rooms.ledger import BudgetKey, Charge
+from cleanroom.rooms.ledger import BudgetKey, Charge, RoomBudgetRecord
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KEY = BudgetKey(room="flights", party="consumer")
@@ -21,15 +21,20 @@ OTHER_KEY = BudgetKey(room="flights", party="provider")
 
 
 def charge(run_id: str = "run-1", **changes: Any) -> Charge:
-    """Return a charge of 0.1 epsilon against a limit of 1."""
+    """Return a charge of 0.1 epsilon against a limit of 1; `price` and `lifetime_limit` are for each budget alike."""
+    price = changes.pop("price", Price(micro_epsilon=100_000, delta_steps=7))
+    lifetime_limit = changes.pop("lifetime_limit", None)
+    count = len(changes.get("budgets", (KEY,)))
     given: dict[str, Any] = {
         "run_id": run_id,
         "request_digest": f"request of {run_id}",
         "plan_digest": "plan",
         "budgets": (KEY,),
-        "limit_micro_epsilon": (1_000_000,),
-        "settings_versions": (0,),
-        "price": Price(micro_epsilon=100_000, delta_steps=7),
+        "prices": (price,) * count,
+        "limit_micro_epsilon": (1_000_000,) * count,
+        "lifetime_limit_micro_epsilon": (lifetime_limit,) * count,
+        "settings_versions": (0,) * count,
+        "room_budget": RoomBudgetRecord(),
         "window": 0,
         "unmetered": False,
         "room": "flights",
@@ -41,6 +46,11 @@ def charge(run_id: str = "run-1", **changes: Any) -> Charge:
     return Charge(**(given | changes))
 
 
+def charge_lines(ledger: Any, room: str = "flights") -> list[Any]:
+    """Return the lines of a room's history that charges wrote; the room's own chain also has one for each new chain."""
+    return [entry for entry in ledger.entries(room) if entry.kind == "charge"]
+
+
 def create_table(client: Any) -> str:
     """Make a table as template.yaml has it, and return its name."""
     name = f"contract-{uuid.uuid4().hex}"
@@ -50,6 +60,18 @@ def create_table(client: Any) -> str:
         AttributeDefinitions=[
             {"AttributeName": "pk", "AttributeType": "S"},
             {"AttributeName": "sk", "AttributeType": "S"},
+            {"AttributeName": "open", "AttributeType": "S"},
+            {"AttributeName": "charged_at", "AttributeType": "S"},
+        ],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "open-runs",
+                "KeySchema": [
+                    {"AttributeName": "open", "KeyType": "HASH"},
+                    {"AttributeName": "charged_at", "KeyType": "RANGE"},
+                ],
+                "Projection": {"ProjectionType": "KEYS_ONLY"},
+            }
         ],
         BillingMode="PAY_PER_REQUEST",
     )

@@ -1,5 +1,6 @@
 """What every ledger must do, on the twin in memory and on the emulated DynamoDB: rules 1 to 6 and 8 of the ledger."""
 
+import json
 import random
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from cleanroom.errors import (
     StaleChargeError,
     TooManyUnfinishedRunsError,
 )
-from cleanroom.privacy.accounting import Price
+from cleanroom.privacy.accounting import Price, total
 from cleanroom.rooms.ledger import (
     BudgetKey,
     RequestState,
@@ -29,10 +30,10 @@ from cleanroom.rooms.ledger import (
     TaskState,
     TaskStatus,
 )
-from cleanroom.rooms.ledger_chain import first_broken_line
+from cleanroom.rooms.ledger_chain import RoomHistory, chain_of, first_broken_chain, first_broken_line
 from cleanroom.rooms.ledger_rules import MOST_UNFINISHED
 from cleanroom.rooms.settings import NoiseMechanism, PrivacySettings
-from tests.contract.ledgers import KEY, NOON, OTHER_KEY, charge, create_table, table_of
+from tests.contract.ledgers import KEY, NOON, OTHER_KEY, charge, charge_lines, create_table, table_of
 
 MIDNIGHT = datetime(2026, 11, 21, tzinfo=UTC)
 ON = PrivacySettings(differential=True, privacy_budget=1)
@@ -120,7 +121,7 @@ def test_names_that_only_differ_in_separators_stay_apart(ledger):
         assert ledger.spending(key, window=0).window == price(number + 1)
         assert ledger.settings(key).settings.privacy_budget == number
         assert key in ledger.settings_of_room(key.room)
-    assert len(ledger.entries("a#b")) == 2
+    assert [entry.kind for entry in ledger.entries("a#b")] == ["chain", "settings", "charge"]
 
 
 def test_a_room_named_like_the_accounts_history_has_its_own(ledger):
@@ -142,7 +143,9 @@ def test_a_charge_writes_run_spending_and_entry(ledger):
     assert run.table_versions == (("provider.flights", "digest"),)
     spending = ledger.spending(KEY, window=0)
     assert spending.window == spending.lifetime == price(100_000, 7)
-    (entry,) = ledger.entries("flights")
+    opening, entry = ledger.entries("flights")
+    assert (opening.kind, opening.chain, opening.body) == ("chain", "", '{"chain":"[\\"consumer\\",\\"*\\"]"}')
+    assert entry.chain == '["consumer","*"]'
     assert (entry.kind, entry.run_id, entry.party, entry.at) == ("charge", "run-1", "consumer", NOON)
     assert '"micro_epsilon":100000' in entry.body
 
@@ -156,7 +159,7 @@ def test_a_retry_of_the_same_request_never_charges_again(ledger):
     assert again.state is RunState.EXECUTED
     assert again.price == price(100_000, 7)
     assert ledger.spending(KEY, window=0).lifetime == price(100_000, 7)
-    assert len(ledger.entries("flights")) == 1
+    assert len(charge_lines(ledger)) == 1
 
 
 def test_a_retry_returns_the_run_even_when_everything_else_has_changed(ledger):
@@ -184,7 +187,7 @@ def test_a_budget_can_be_spent_to_the_last_unit_and_no_further(ledger):
     assert refusal.value.spent_micro_epsilon == 999_999
     assert refusal.value.limit_micro_epsilon == 1_000_000
     assert ledger.run("run-1") is None
-    assert len(ledger.entries("flights")) == 1
+    assert len(charge_lines(ledger)) == 1
     ledger.charge(charge("run-2", price=price(1)))
     assert ledger.spending(KEY, window=0).window == price(1_000_000)
     with pytest.raises(BudgetExhaustedError):
@@ -365,9 +368,8 @@ def test_of_many_charges_at_once_exactly_as_many_as_fit_are_granted(ledger):
         outcomes = Counter(pool.map(attempt, range(150)))
     assert outcomes == {"charged": 100, "refused": 50}
     assert ledger.spending(KEY, window=0).window == price(1_000_000)
-    entries = ledger.entries("flights")
-    assert len({entry.run_id for entry in entries}) == len(entries) == 100
-    assert first_broken_line(entries, head=ledger.head("flights")) is None
+    assert len({entry.run_id for entry in charge_lines(ledger)}) == len(charge_lines(ledger)) == 100
+    assert first_broken_chain(ledger.history("flights")) is None
 
 
 def test_the_same_run_charged_by_many_at_once_is_charged_once(ledger):
@@ -380,7 +382,7 @@ def test_the_same_run_charged_by_many_at_once_is_charged_once(ledger):
         runs = list(pool.map(attempt, range(24)))
     assert all(run == runs[0] for run in runs)
     assert ledger.spending(KEY, window=0).lifetime == price(100_000, 7)
-    assert len(ledger.entries("flights")) == 1
+    assert len(charge_lines(ledger)) == 1
 
 
 # --- runs and requests ------------------------------------------------------------------------------------------------
@@ -489,17 +491,54 @@ def test_suspend_and_resume_are_audited_and_repeating_them_changes_nothing(ledge
 # --- histories --------------------------------------------------------------------------------------------------------
 
 
-def test_a_rooms_history_is_one_chain_of_all_that_happened_in_it(ledger):
+def test_a_rooms_history_is_its_own_chain_and_one_of_charges_for_each_budget(ledger):
     """Rule 1: append-only, each line holding the hash of the one before; other rooms do not break it."""
     ledger.note("flights", kind="link_datasets", party="provider", body='{"table":"ü #"}', at=NOON)
     ledger.charge(charge())
+    ledger.charge(charge("run-2", budgets=(OTHER_KEY,), at=NOON + timedelta(seconds=2)))
+    ledger.charge(charge("run-3", at=NOON + timedelta(seconds=3)))
     ledger.note("trains", kind="cleanroom_init", party="provider", body="{}", at=NOON)
     # A clock that lags behind: the chain has the order of writing.
     ledger.put_settings(KEY, ON, by="provider", at=NOON - timedelta(hours=1))
-    entries = ledger.entries("flights")
-    assert [entry.kind for entry in entries] == ["link_datasets", "charge", "settings"]
-    assert first_broken_line(entries, head=ledger.head("flights")) is None
-    assert [entry.previous_hash for entry in entries[1:]] == [entry.hash for entry in entries[:-1]]
+    history = ledger.history("flights")
+    assert history.entries == ledger.entries("flights")
+    by_chain = {chain: [e for e in history.entries if e.chain == chain] for chain in history.heads}
+    assert [entry.kind for entry in by_chain[""]] == ["link_datasets", "chain", "chain", "settings"]
+    assert [entry.run_id for entry in by_chain[chain_of(KEY)]] == ["run-1", "run-3"]
+    assert [entry.run_id for entry in by_chain[chain_of(OTHER_KEY)]] == ["run-2"]
+    assert sum(map(len, by_chain.values())) == len(history.entries) == 7
+    assert first_broken_chain(history) is None
+    for lines in by_chain.values():
+        assert [entry.previous_hash for entry in lines[1:]] == [entry.hash for entry in lines[:-1]]
+    at = [entry.at for entry in history.entries if entry.kind == "charge"]
+    assert at == sorted(at)
+
+
+def test_a_whole_chain_that_is_gone_is_found(ledger):
+    """The room's own chain names every other, and so no budget's charges can be left out unnoticed."""
+    ledger.charge(charge())
+    ledger.charge(charge("run-2", budgets=(OTHER_KEY,)))
+    history = ledger.history("flights")
+    left = [entry for entry in history.entries if entry.chain != chain_of(OTHER_KEY)]
+    heads = {chain: head for chain, head in history.heads.items() if chain != chain_of(OTHER_KEY)}
+    assert first_broken_chain(RoomHistory(entries=tuple(left), heads=heads)) == (chain_of(OTHER_KEY), 0)
+    assert first_broken_chain(replace(history, entries=tuple(left))) == (chain_of(OTHER_KEY), 0)
+    assert first_broken_chain(replace(history, heads=heads)) == (chain_of(OTHER_KEY), 0)
+
+
+def test_what_a_budget_has_spent_is_the_sum_of_its_chain(ledger):
+    """Spent = sum of ledger entries, exactly; also for a charge that several budgets pay at different prices."""
+    both = (KEY, OTHER_KEY)
+    ledger.charge(charge("run-1", budgets=both, prices=(price(10, 1), price(200, 0))))
+    ledger.charge(charge("run-2", price=price(3_000, 5)))
+    ledger.set_task(TaskStatus.SUSPENDED, by="provider", at=NOON)
+    ledger.charge(charge("run-3", budgets=(OTHER_KEY, KEY), prices=(price(7, 0), price(9, 2)), unmetered=True))
+    for key, lifetime, window in ((KEY, price(3_019, 8), price(3_010, 6)), (OTHER_KEY, price(207, 0), price(200, 0))):
+        bodies = [json.loads(entry.body) for entry in ledger.entries("flights") if entry.chain == chain_of(key)]
+        spent = [price(**body["price"]) for body in bodies]
+        assert total(spent) == ledger.spending(key, window=0).lifetime == lifetime
+        spent = [price(**body["price"]) for body in bodies if not body["unmetered"] and body["window"] == 0]
+        assert total(spent) == ledger.spending(key, window=0).window == window
 
 
 def test_both_ledgers_write_the_same_history(dynamodb):

@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from cleanroom.adapters.dynamodb_keys import (
+    TASK_COPIES,
     History,
     Key,
     dp_on_key,
@@ -15,8 +16,12 @@ from cleanroom.adapters.dynamodb_keys import (
     history_partition,
     lifetime_key,
     request_key,
+    room_total_key,
+    room_window_key,
     run_key,
     settings_key,
+    task_copy_key,
+    task_copy_number,
     task_key,
     window_key,
 )
@@ -31,10 +36,10 @@ from cleanroom.errors import (
     StaleChargeError,
 )
 from cleanroom.privacy.accounting import Price
-from cleanroom.rooms.ledger import RequestState, RunRequest, RunState, TaskStatus
-from cleanroom.rooms.ledger_chain import first_broken_line
+from cleanroom.rooms.ledger import RequestState, RoomBudget, RunRequest, RunState, TaskStatus
+from cleanroom.rooms.ledger_chain import first_broken_chain, first_broken_line
 from cleanroom.rooms.settings import PrivacySettings
-from tests.contract.ledgers import KEY, NOON, FaultyClient, charge, table_of
+from tests.contract.ledgers import KEY, NOON, FaultyClient, charge, charge_lines, table_of
 
 ON = PrivacySettings(differential=True)
 PRICE = Price(micro_epsilon=100_000, delta_steps=7)
@@ -67,9 +72,8 @@ def assert_charged_once(stored):
     assert stored.run("run-1") is not None
     spending = stored.spending(KEY, window=0)
     assert spending.window == spending.lifetime == PRICE
-    entries = stored.entries("flights")
-    assert [entry.run_id for entry in entries] == ["run-1"]
-    assert first_broken_line(entries, head=stored.head("flights")) is None
+    assert [entry.run_id for entry in charge_lines(stored)] == ["run-1"]
+    assert first_broken_chain(stored.history("flights")) is None
 
 
 def assert_not_charged(stored):
@@ -108,7 +112,7 @@ def test_the_token_alone_is_not_relied_on(faulty, client, stored, faults):
     client.faults = faults
     client.forgets_tokens = True
     assert faulty.charge(charge()) == stored.run("run-1")
-    assert [name for name, _ in client.sent][-1] == "get_item"
+    assert [name for name, _ in client.sent][-1] == "batch_get_item"
     assert_charged_once(stored)
 
 
@@ -122,8 +126,8 @@ def test_a_repetition_behind_another_line_of_the_history_is_applied_once(faulty,
     client.faults, client.before, client.forgets_tokens = ["lost"], race, True
     assert faulty.charge(charge()) == stored.run("run-1")
     assert stored.spending(KEY, window=0).lifetime == PRICE
-    assert [entry.kind for entry in stored.entries("flights")] == ["charge", "noted"]
-    assert first_broken_line(stored.entries("flights"), head=stored.head("flights")) is None
+    assert [entry.kind for entry in stored.entries("flights")] == ["chain", "noted", "charge"]
+    assert first_broken_chain(stored.history("flights")) is None
 
 
 @pytest.mark.parametrize("fault", ["throttle", "conflict", "fail"])
@@ -166,8 +170,8 @@ def test_a_lost_head_race_is_tried_again_behind_the_winner(faulty, client, store
 
     client.before = race
     faulty.charge(charge())
-    assert [entry.run_id for entry in stored.entries("flights")] == ["run-0", "run-1"]
-    assert first_broken_line(stored.entries("flights"), head=stored.head("flights")) is None
+    assert [entry.run_id for entry in charge_lines(stored)] == ["run-0", "run-1"]
+    assert first_broken_chain(stored.history("flights")) is None
 
 
 @pytest.mark.parametrize(
@@ -239,9 +243,12 @@ def test_an_error_that_will_not_pass_is_not_retried(client, table_name, pauses):
 def test_a_charge_takes_one_read_and_one_transaction(faulty, client):
     """Cost: what one charge costs when nothing is in its way; a token of 36 characters at most goes with it."""
     faulty.charge(charge())
-    assert [name for name, _ in client.sent] == ["get_item", "transact_write_items"]
+    assert [name for name, _ in client.sent] == ["batch_get_item", "transact_write_items"]
     request = client.sent[-1][1]
-    assert len(request["TransactItems"]) == 8
+    assert len(request["TransactItems"]) == 9  # two of them open the budget's chain, once
+    faulty.charge(charge("run-2"))
+    assert [name for name, _ in client.sent][2:] == ["batch_get_item", "transact_write_items"]
+    assert len(client.sent[-1][1]["TransactItems"]) == 6
     assert len(request["ClientRequestToken"]) <= 36
 
 
@@ -253,10 +260,10 @@ def test_only_spending_and_activity_of_windows_ever_expire(faulty, client, store
     stored.charge(charge(settings_versions=(1,)))
     items = client.scan(TableName=faulty._table.name)["Items"]
     expiring = [item for item in items if "expires_at" in item]
-    assert sorted(item["kind"]["S"] for item in expiring) == ["activity/1", "window_spending/1"]
+    assert sorted(item["kind"]["S"] for item in expiring) == ["activity/1", "window_spending/2"]
     expire = {int(item["expires_at"]["N"]) for item in expiring}
     assert expire == {int((NOON + timedelta(days=400)).timestamp())}
-    assert len(items) == 13
+    assert len(items) == 14 + TASK_COPIES
 
 
 def test_nothing_is_ever_deleted_from_the_ledger(faulty, client):
@@ -279,7 +286,8 @@ def everything(stored):
     stored.set_task(TaskStatus.SUSPENDED, by="provider", at=NOON)
     stored.set_task(TaskStatus.RUNNING, by="provider", at=NOON)
     stored.put_request(QUEUED)
-    stored.charge(charge(settings_versions=(1,)))
+    stored.put_room_budget("flights", RoomBudget(per_window=5), by="provider", at=NOON)
+    stored.charge(charge(settings_versions=(1,), room_budget=stored.room_budget("flights")))
 
 
 def a_line_key(stored):
@@ -297,7 +305,9 @@ READS = {
     "run": (lambda _: run_key("run-1"), lambda ledger: ledger.run("run-1")),
     "request": (lambda _: request_key("run-1"), lambda ledger: ledger.request("run-1")),
     "line": (a_line_key, lambda ledger: ledger.entries("flights")),
-    "head": (lambda _: head_key(History(room="flights")), lambda ledger: ledger.head("flights")),
+    "head": (lambda _: head_key(History(room="flights")), lambda ledger: ledger.history("flights")),
+    "room total": (lambda _: room_total_key("flights"), lambda ledger: ledger.room_budget("flights")),
+    "room window": (lambda _: room_window_key("flights", 0), lambda ledger: ledger.standing("flights", ())),
 }
 
 
@@ -309,7 +319,7 @@ def test_an_item_of_another_kind_or_without_any_one_field_refuses(name, stored, 
     key = find(stored)
     item = dict(stored._table.get(key))
     read(stored)
-    optional = {"pk", "sk", "state_since", "expires_at", "window_opened_for", "since", "by"}
+    optional = {"pk", "sk", "state_since", "expires_at", "window_opened_for", "since", "by", "open", "charged_at"}
     # A request's party and digest stand in its body too; only conditions use the copies.
     optional |= {"party", "request_digest", "state"} if name == "request" else set()
     required = set(item) - optional
@@ -324,7 +334,7 @@ def test_an_item_of_another_kind_or_without_any_one_field_refuses(name, stored, 
             damages += [item | {field: {"S": "of another kind"}}]
         for damage in damages:
             dynamodb.put_item(TableName=table_name, Item=damage)
-            if name in {"line", "head"} and field in {"hash"} and damage.get(field, {}).get("S"):
+            if name in {"line", "head", "lifetime"} and field in {"hash"} and damage.get(field, {}).get("S"):
                 continue  # any text may be a hash: the chain tells
             with pytest.raises(LedgerUnreadableError):
                 read(stored)
@@ -333,13 +343,23 @@ def test_an_item_of_another_kind_or_without_any_one_field_refuses(name, stored, 
 
 
 @pytest.mark.parametrize(
-    "key", [settings_key(KEY), task_key(), window_key(KEY, 0), lifetime_key(KEY), head_key(History(room="flights"))]
+    "key",
+    [
+        settings_key(KEY),
+        task_key(),
+        task_copy_key(task_copy_number(KEY)),
+        window_key(KEY, 0),
+        lifetime_key(KEY),
+        room_total_key("flights"),
+        room_window_key("flights", 0),
+        head_key(History(room="flights")),
+    ],
 )
 @pytest.mark.parametrize("field", ["kind", "all but the key"])
 def test_a_charge_that_meets_a_damaged_item_is_refused(key, field, stored, dynamodb, table_name):
     """Rule 6: it never grants."""
     everything(stored)
-    before = stored.entries("flights")
+    before = stored.history("flights")
     item = dict(stored._table.get(key))
     damaged = item | {"kind": {"S": "?"}} if field == "kind" else {"pk": item["pk"], "sk": item["sk"]}
     dynamodb.put_item(TableName=table_name, Item=damaged)
@@ -348,7 +368,8 @@ def test_a_charge_that_meets_a_damaged_item_is_refused(key, field, stored, dynam
     with pytest.raises(CleanRoomError):
         stored.charge(charge("run-2", settings_versions=(1,), unmetered=True))
     assert stored.run("run-2") is None
-    assert stored.entries("flights") == before
+    dynamodb.put_item(TableName=table_name, Item=item)
+    assert stored.history("flights") == before
 
 
 def test_a_settings_record_without_its_switch_does_not_turn_dp_off(stored, dynamodb, table_name):
@@ -376,7 +397,7 @@ def test_a_changed_line_of_the_stored_history_is_found(stored, dynamodb, table_n
     assert forged.pop("was") == original
     item["body"] = {"S": json.dumps(forged)}
     dynamodb.put_item(TableName=table_name, Item=item)
-    assert first_broken_line(stored.entries("flights"), head=stored.head("flights")) == 0
+    assert first_broken_chain(stored.history("flights")) == ("", 0)
 
 
 def test_a_line_cut_from_the_end_is_found_by_the_head(stored, dynamodb, table_name):
@@ -384,9 +405,10 @@ def test_a_line_cut_from_the_end_is_found_by_the_head(stored, dynamodb, table_na
     lines = stored._table.query(history_partition(History(room="flights")))
     last = max(lines, key=lambda line: int(line["number"]["N"]))
     dynamodb.delete_item(TableName=table_name, Key={"pk": last["pk"], "sk": last["sk"]})
-    entries = stored.entries("flights")
-    assert first_broken_line(entries) is None
-    assert first_broken_line(entries, head=stored.head("flights")) == len(entries)
+    history = stored.history("flights")
+    own = [entry for entry in history.entries if entry.chain == ""]
+    assert first_broken_line(own) is None
+    assert first_broken_chain(history) == ("", len(own))
 
 
 def test_conflict_is_not_a_retry_of_a_state_that_is_passed(faulty, client, stored):

@@ -101,6 +101,7 @@ def test_failures_dead_letters_missed_windows_and_unmetered_runs_raise_alarms(de
         ("AWS/Lambda", "Errors"),
         ("AWS/SQS", "ApproximateNumberOfMessagesVisible"),
         ("AWS/Scheduler", "InvocationAttemptCount"),
+        ("Cleanroom", "StuckRuns"),
         ("Cleanroom", "UnmeteredRuns"),
         ("Cleanroom", "LedgerDifferences"),
     }

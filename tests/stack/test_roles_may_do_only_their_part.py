@@ -56,6 +56,12 @@ def test_nobody_deletes_from_the_ledger(deployed: Deployed, role: str) -> None:
     }
 
 
+@pytest.mark.parametrize("role", sorted(ROLES))
+def test_only_who_reports_stuck_runs_may_query_their_index(deployed: Deployed, role: str) -> None:
+    on_index = actions_on(deployed, role, "${LedgerTable.Arn}/index/open-runs")
+    assert on_index == ({"dynamodb:Query"} if role in {"RoomsRole", "DpTaskRole"} else set())
+
+
 def test_run_template_reads_tables_and_cannot_touch_a_result(deployed: Deployed) -> None:
     assert {"s3:GetObject", "s3:GetObjectVersion"} <= actions_on(deployed, "RunTemplateRole", "${TablesBucket")
     everything = json.dumps([said for *_, said in deployed.allowed("RunTemplateRole")])

@@ -6,13 +6,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cleanroom.errors import ConflictError, RunConflictError
+from cleanroom.errors import BudgetExhaustedError, ConflictError, RunConflictError
 from cleanroom.privacy.accounting import ZERO_PRICE, Price
 from cleanroom.rooms.ledger import (
     RequestState,
+    RoomBudget,
+    RoomBudgetRecord,
+    RoomStanding,
     RunRequest,
     RunState,
     SettingsRecord,
+    Spending,
     TaskState,
     TaskStatus,
 )
@@ -21,6 +25,8 @@ from cleanroom.rooms.ledger_rules import (
     MAX_AMOUNT,
     charge_body,
     check_charge,
+    check_limits,
+    is_stuck,
     may_replace,
     metered,
     run_of,
@@ -59,6 +65,13 @@ def test_a_sound_charge_passes_up_to_the_largest_amount():
         {"price": Price(micro_epsilon=0, delta_steps=MAX_AMOUNT + 1)},
         {"budgets": (), "limit_micro_epsilon": (), "settings_versions": ()},
         {"budgets": (KEY, KEY), "limit_micro_epsilon": (1, 1), "settings_versions": (0, 0)},
+        {"budgets": tuple(replace(KEY, party=f"p{number}") for number in range(9))},
+        {"budgets": (replace(KEY, room="trains"),)},
+        {"prices": ()},
+        {"lifetime_limit_micro_epsilon": ()},
+        {"lifetime_limit": -1},
+        {"lifetime_limit": float("nan")},
+        {"room_budget": RoomBudgetRecord(version=-1)},
         {"request_digest": ""},
         {"run_id": ""},
         {"at": NOON.replace(tzinfo=None)},
@@ -84,7 +97,14 @@ def test_the_run_of_a_charge_has_all_of_it():
         "unmetered",
     ):
         assert getattr(run, name) == getattr(charge(), name)
-    for name in ("table_versions", "settings_versions", "budgets", "limit_micro_epsilon"):
+    for name in (
+        "table_versions",
+        "settings_versions",
+        "budgets",
+        "prices",
+        "limit_micro_epsilon",
+        "lifetime_limit_micro_epsilon",
+    ):
         assert getattr(run, name) == getattr(charge(), name)
     assert (run.state, run.charged_at) == (RunState.CHARGED, NOON)
 
@@ -101,19 +121,22 @@ def test_a_charge_is_metered_or_unmetered_and_never_both():
     """B-60."""
     for suspended in (False, True):
         given = charge(unmetered=suspended)
-        assert metered(given) + unmetered(given) == given.price
-        assert (metered(given) == ZERO_PRICE) is suspended
+        counted, uncounted = metered(given.price, of=given), unmetered(given.price, of=given)
+        assert counted + uncounted == given.price
+        assert (counted == ZERO_PRICE) is suspended
 
 
 def test_history_bodies_say_everything_in_whole_numbers():
-    body = json.loads(charge_body(charge()), parse_float=pytest.fail)
+    body = json.loads(charge_body(charge(), number=0), parse_float=pytest.fail)
     assert body["price"] == {"micro_epsilon": 100_000, "delta_steps": 7}
     assert body["budgets"] == [
         {
             "room": "flights",
             "party": "consumer",
             "template": "*",
+            "price": {"micro_epsilon": 100_000, "delta_steps": 7},
             "limit_micro_epsilon": 1_000_000,
+            "lifetime_limit_micro_epsilon": None,
             "settings_version": 0,
         }
     ]
@@ -178,3 +201,35 @@ def test_a_request_is_replaced_by_its_own_refusal_only():
     assert not may_replace(refused, queued)
     assert not may_replace(queued, replace(refused, party="outsider"))
     assert not may_replace(queued, replace(refused, request_digest="another"))
+
+
+@pytest.mark.parametrize("state", RunState)
+@pytest.mark.parametrize("minutes", [0, 15, 20, 21])
+def test_a_run_is_stuck_when_it_has_no_end_for_longer_than_a_function_lives(state, minutes):
+    """15 minutes and a margin; a run with an end is never stuck."""
+    stuck = is_stuck(state, since=NOON, at=NOON + timedelta(minutes=minutes))
+    assert stuck == (state in {RunState.CHARGED, RunState.EXECUTED} and minutes == 21)
+
+
+def test_each_limit_is_told_by_its_name():
+    """B-51: which limit does not hold the price, with price, spent and limit of that one."""
+    spent = Spending(window=Price(micro_epsilon=500_000, delta_steps=0), lifetime=Price(micro_epsilon=9, delta_steps=0))
+    room = RoomStanding(window=Price(micro_epsilon=7, delta_steps=0), lifetime=Price(micro_epsilon=8, delta_steps=0))
+    record = RoomBudgetRecord(budget=RoomBudget(per_window=0, lifetime=0), version=1)
+    lifetime_only = RoomBudgetRecord(budget=RoomBudget(lifetime=0), version=1)
+    expected = {
+        ("privacy_budget", "consumer", 500_000, 500_000): charge(limit_micro_epsilon=(500_000,)),
+        ("lifetime_budget", "consumer", 9, 100_008): charge(lifetime_limit=100_008),
+        ("room_budget", None, 7, 0): charge(room_budget=record),
+        ("lifetime_room_budget", None, 8, 0): charge(room_budget=lifetime_only),
+    }
+    for (name, party, before, limit), given in expected.items():
+        with pytest.raises(BudgetExhaustedError) as refusal:
+            check_limits(given, spent=[spent], room=room)
+        error = refusal.value
+        assert (error.limit_name, error.party_name, error.spent_micro_epsilon) == (name, party, before)
+        assert (error.price_micro_epsilon, error.limit_micro_epsilon) == (100_000, limit)
+        assert (error.window_ends is None) == name.startswith("lifetime")
+        assert name in str(error)
+        check_limits(replace(given, unmetered=True), spent=[spent], room=room)
+    check_limits(charge(lifetime_limit=100_009), spent=[spent], room=None)

@@ -18,6 +18,7 @@ DEFAULTS = {
     "threshold": 0,
     "threshold_value": 0,
     "delta": 0.000001,
+    "lifetime_budget": None,
 }
 
 
@@ -38,6 +39,9 @@ def test_what_is_left_out_has_its_default():
         ("epsilon", 2, Fraction(2)),
         ("epsilon", 1e-6, Fraction(1, 10**6)),
         ("privacy_budget", 0, 0),
+        ("lifetime_budget", 0, 0),
+        ("lifetime_budget", 10**9, 10**9),
+        ("lifetime_budget", None, None),
         ("threshold", 1, True),
         ("threshold_value", 25, 25),
         ("delta", 1e-3, Fraction(1, 1000)),
@@ -106,6 +110,7 @@ def test_a_record_is_an_object(record):
             "threshold": st.sampled_from([0, 1]),
             "threshold_value": st.integers(0, 10**9),
             "delta": st.floats(min_value=1e-30, max_value=1e-3),
+            "lifetime_budget": st.none() | st.integers(0, 10**9),
         }
     )
 )

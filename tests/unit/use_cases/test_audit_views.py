@@ -90,7 +90,8 @@ def test_a_consumer_reads_what_it_did_and_what_was_done_to_its_record_and_nothin
           privacy_settings={"differential": 1, "privacy_budget": 7})  # fmt: skip
     house("broker", "consumer", "install_cleanroom", cleanroom_name="room")
     changes = pages(house, "agency", "consumer", cleanroom_name="room", limit=1)
-    assert [entry["kind"] for entry in changes] == ["add_consumer", "settings", "install_cleanroom", "link_dataset"]
+    kinds = [entry["kind"] for entry in changes]
+    assert kinds == ["add_consumer", "settings", "install_cleanroom", "link_dataset", "chain"]
     assert "broker" not in json.dumps(changes)
     (run,) = pages(house, "agency", "consumer", cleanroom_name="room", of="runs")
     assert (run["kind"], run["by"]) == ("charge", "agency")

@@ -10,7 +10,7 @@ import pytest
 from cleanroom.errors import BusyError
 from cleanroom.privacy.accounting import Price
 from cleanroom.rooms.ledger import BudgetKey
-from cleanroom.rooms.ledger_chain import first_broken_line
+from cleanroom.rooms.ledger_chain import chain_of, first_broken_chain
 from cleanroom.use_cases.dp_task import handle_schedule
 from tests.house import BY_CARRIER, furnished
 
@@ -131,12 +131,12 @@ def test_a_line_that_was_changed_raises_the_alarm_again_in_each_window():
     house = furnished()
 
     def cheapen(ledger):
-        lines = ledger._lines[False, "room"]
+        lines = ledger._lines[False, "room"][chain_of(AGENCY)]
         lines[-1] = replace(lines[-1], body=lines[-1].body.replace("2000000", "1000000"))
 
     (difference,) = tampered(house, cheapen)
     assert difference["difference"] == "line"
-    assert difference["line"] == len(house.ledger.entries("room")) - 1
+    assert (difference["chain"], difference["line"]) == (chain_of(AGENCY), 0)
     assert stated(house, 0)["verified"] is False
     house("agency", "consumer", "run_analysis", **BY_CARRIER)
     renew(house)
@@ -176,15 +176,17 @@ def test_what_is_exported_is_the_whole_history_once_and_each_part_says_where_the
     for _ in range(3):
         house("agency", "consumer", "run_analysis", **BY_CARRIER)
         renew(house)
-    exported = []
-    for (room, _chain, first, count), content in sorted(
-        (item for item in house.audit_export.objects.items() if item[0][0] == "room"), key=lambda item: item[0][2]
-    ):
-        *lines, end = [json.loads(line) for line in content.splitlines()]
-        assert (first, first + len(lines)) == (len(exported), count)
-        exported += lines
-        assert end["head"] == {"room": room, "chain": _chain, "count": count, "hash": lines[-1]["hash"]}
-    entries = house.ledger.entries("room")
-    assert first_broken_line(entries) is None
-    assert [line["hash"] for line in exported] == [entry.hash for entry in entries]
+    history = house.ledger.history("room")
+    assert first_broken_chain(history) is None
+    assert set(history.heads) == {"", chain_of(AGENCY)}
+    for chain in history.heads:
+        exported = []
+        objects = {key: value for key, value in house.audit_export.objects.items() if key[:2] == ("room", chain)}
+        for (room, _, first, count), content in sorted(objects.items(), key=lambda item: item[0][2]):
+            *lines, end = [json.loads(line) for line in content.splitlines()]
+            assert (first, first + len(lines)) == (len(exported), count)
+            exported += lines
+            assert end["head"] == {"room": room, "chain": chain, "count": count, "hash": lines[-1]["hash"]}
+        entries = [entry for entry in history.entries if entry.chain == chain]
+        assert [line["hash"] for line in exported] == [entry.hash for entry in entries]
     assert any(room is None for room, *_ in house.audit_export.objects)

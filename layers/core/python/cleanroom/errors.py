@@ -162,9 +162,15 @@ class PolicyViolationError(TemplateRefusedError):
 
 
 class BudgetExhaustedError(CleanRoomError):
-    """The price does not fit in what remains; nothing was charged, read or computed (B-51).
+    """The price does not fit in what remains of one limit; nothing was charged, read or computed (B-51).
 
     All amounts are micro-epsilon, and delta in steps of 1e-12.
+
+    Attributes:
+        limit_name: which limit: `privacy_budget` or `lifetime_budget` of the settings, or `room_budget` or
+            `lifetime_room_budget` of the room.
+        party_name: whose budget it is; None for a room's.
+        window_ends: when what is spent is renewed; None for lifetime limits, which never are.
     """
 
     code = "budget_exhausted"
@@ -176,32 +182,54 @@ class BudgetExhaustedError(CleanRoomError):
         price_micro_epsilon: int,
         spent_micro_epsilon: int,
         limit_micro_epsilon: int,
-        window_ends: str,
+        window_ends: str | None,
         price_delta_steps: int = 0,
         spent_delta_steps: int = 0,
+        limit_name: str = "privacy_budget",
+        party_name: str | None = None,
     ) -> None:
         self.price_micro_epsilon = price_micro_epsilon
         self.spent_micro_epsilon = spent_micro_epsilon
         self.limit_micro_epsilon = limit_micro_epsilon
         self.price_delta_steps = price_delta_steps
         self.spent_delta_steps = spent_delta_steps
+        self.window_ends = window_ends
+        self.limit_name = limit_name
+        self.party_name = party_name
+        until = "in all windows, which is not renewed" if window_ends is None else f"until {window_ends}"
+        together = " by all parties of the room together" if limit_name.endswith("room_budget") else ""
         text = (
-            f"the run costs epsilon {price_micro_epsilon / 1e6:g}, and {spent_micro_epsilon / 1e6:g} of "
-            f"{limit_micro_epsilon / 1e6:g} is spent until {window_ends}"
+            f"the run costs epsilon {price_micro_epsilon / 1e6:g}, and {spent_micro_epsilon / 1e6:g} of the "
+            f"{limit_micro_epsilon / 1e6:g} of {limit_name} is spent{together} {until}"
         )
         if spent_micro_epsilon + price_micro_epsilon <= limit_micro_epsilon:  # then it is delta that does not fit
             text = (
                 f"the run costs delta {price_delta_steps / 1e12:g}, and {spent_delta_steps / 1e12:g} of the 0.001 "
-                f"that a window allows is spent until {window_ends}"
+                f"that a window allows is spent {until}"
             )
         super().__init__(
             text,
+            limit=limit_name,
+            party_name=party_name,
             price_epsilon=price_micro_epsilon / 1e6,
             spent_epsilon=spent_micro_epsilon / 1e6,
             limit_epsilon=limit_micro_epsilon / 1e6,
             price_delta=price_delta_steps / 1e12,
             spent_delta=spent_delta_steps / 1e12,
             window_ends=window_ends,
+        )
+
+    def renewed_at(self, window_ends: str) -> BudgetExhaustedError:
+        """Return the same refusal with the time of the next renewal; a lifetime limit has none and stays as it is."""
+        return BudgetExhaustedError(
+            price_micro_epsilon=self.price_micro_epsilon,
+            spent_micro_epsilon=self.spent_micro_epsilon,
+            limit_micro_epsilon=self.limit_micro_epsilon,
+            window_ends=None if self.window_ends is None else window_ends,
+            price_delta_steps=self.price_delta_steps,
+            spent_delta_steps=self.spent_delta_steps,
+            limit_name=self.limit_name,
+            party_name=self.party_name,
         )
 
 

@@ -18,16 +18,21 @@ if TYPE_CHECKING:
         BudgetKey,
         Charge,
         LedgerEntry,
+        RoomBudget,
+        RoomBudgetRecord,
         RunRecord,
         RunRequest,
         RunState,
         SettingsRecord,
         Spending,
+        Standing,
+        StuckRun,
         TaskState,
         TaskStatus,
+        Terms,
     )
     from cleanroom.rooms.ledger_audit import Checkpoint
-    from cleanroom.rooms.ledger_chain import ChainHead
+    from cleanroom.rooms.ledger_chain import ChainHead, RoomHistory
     from cleanroom.rooms.receipts import ReceiptKey
     from cleanroom.rooms.rooms import AddedTemplate, CleanRoom, Consumer, Snapshot
     from cleanroom.rooms.settings import PrivacySettings
@@ -106,6 +111,21 @@ class Ledger(Protocol):
     def spending(self, key: BudgetKey, *, window: int) -> Spending:
         """Return what was spent in that window and ever; zero where nothing was."""
 
+    def room_budget(self, room: str) -> RoomBudgetRecord:
+        """Return the budget of a room, or none at version 0."""
+
+    def put_room_budget(self, room: str, budget: RoomBudget, *, by: str, at: datetime) -> RoomBudgetRecord:
+        """Overwrite the budget of a room, raise its version, and add an entry to the room's history.
+
+        What was spent before counts. A room that was ever given one keeps adding up, also without a limit.
+        """
+
+    def terms(self, room: str, keys: Sequence[BudgetKey]) -> Terms:
+        """Return what a run that these budgets pay is priced under, read at once."""
+
+    def standing(self, room: str, keys: Sequence[BudgetKey], *, window: int | None = None) -> Standing:
+        """Return how these budgets of a room stand in the present window; it is cheaper where `window` is that one."""
+
     def charge(self, charge: Charge) -> RunRecord:
         """Charge a run, once, all or nothing (rule 1).
 
@@ -113,17 +133,28 @@ class Ledger(Protocol):
         run, and nothing is charged.
 
         Raises:
-            BudgetExhaustedError: a budget does not hold the price; nothing was charged.
+            BudgetExhaustedError: a limit does not hold the price; nothing was charged.
+            TooManyUnfinishedRunsError: too many runs of a budget's window have no release; nothing was charged.
             RunConflictError: the run id belongs to another request.
-            StaleChargeError: window, settings or task changed since pricing; price again.
+            StaleChargeError: window, settings, room budget or task changed since pricing; price again.
             BusyError: the store would not answer; the same charge may be tried again.
         """
 
     def run(self, run_id: str) -> RunRecord | None:
         """Return the run, or None."""
 
-    def advance(self, run_id: str, *, to: RunState, at: datetime) -> RunRecord:
-        """Move a run forward; moving it to where it is already changes nothing. Raises ConflictError otherwise."""
+    def advance(self, run_id: str, *, to: RunState, at: datetime, known: RunRecord | None = None) -> RunRecord:
+        """Move a run forward; moving it to where it is already changes nothing. Raises ConflictError otherwise.
+
+        Args:
+            run_id: which.
+            to: where.
+            at: UTC.
+            known: the run as the caller has just read it, which saves reading it again.
+        """
+
+    def stuck_runs(self, *, at: datetime) -> tuple[StuckRun, ...]:
+        """Return the runs that nobody works on any more and that have no end, oldest first; reads no other run."""
 
     def put_request(self, request: RunRequest) -> RunRequest:
         """Store an asynchronous request, or return the stored one of that id; refused overwrites queued only."""
@@ -135,7 +166,13 @@ class Ledger(Protocol):
         """Add a line to the room's history (an audited change that costs nothing)."""
 
     def entries(self, room: str) -> tuple[LedgerEntry, ...]:
-        """Return the room's history, oldest first."""
+        """Return the room's history, by time."""
+
+    def history(self, room: str) -> RoomHistory:
+        """Return the room's history with the end of each of its chains: what `first_broken_line` verifies."""
+
+    def account_entries(self) -> tuple[LedgerEntry, ...]:
+        """Return the account's own history, the DP task's, oldest first."""
 
 
 class AuditTrail(Protocol):

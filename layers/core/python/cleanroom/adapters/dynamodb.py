@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError, HTTPClientError, IncompleteReadErro
 
 from cleanroom.adapters.dynamodb_expressions import KEY_AFTER, KEY_IN_PARTITION, KEY_WITH_PREFIX, names_in
 from cleanroom.adapters.dynamodb_items import attributes, placeholders
+from cleanroom.adapters.dynamodb_keys import Key
 from cleanroom.errors import BusyError
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
         TransactWriteItemTypeDef,
         UpdateItemInputTypeDef,
     )
-
-    from cleanroom.adapters.dynamodb_keys import Key
 
     Attributes = Mapping[str, AttributeValueTypeDef]
 
@@ -146,6 +145,11 @@ class Table:
                 backoff.pause()
         return found
 
+    def get_each(self, keys: Sequence[Key]) -> dict[Key, Attributes]:
+        """Return those of the items that exist, by key, each as it is now: one operation for 100. Raises BusyError."""
+        found = self.get_all(list(dict.fromkeys(keys)))
+        return {Key(pk=item["pk"]["S"], sk=item["sk"]["S"]): item for item in found}
+
     def query(self, partition: str, *, prefix: str = "") -> list[Attributes]:
         """Return the items of a partition, by sort key, those that begin with `prefix`. Raises BusyError."""
         expression = KEY_WITH_PREFIX if prefix else KEY_IN_PARTITION
@@ -157,13 +161,18 @@ class Table:
             "ExpressionAttributeValues": placeholders(**values),
             "ConsistentRead": True,
         }
-        found: list[Attributes] = []
-        while True:
-            answer = self._query_page(request)
-            found += answer["Items"]
-            if "LastEvaluatedKey" not in answer:
-                return found
-            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        return self._all_pages(request)
+
+    def query_index(self, index: str, *, condition: str, values: Attributes) -> list[Key]:
+        """Return the keys of the items that an index has; it may lag behind the table. Raises BusyError."""
+        request: QueryInputTypeDef = {
+            "TableName": self.name,
+            "IndexName": index,
+            "KeyConditionExpression": condition,
+            "ExpressionAttributeNames": names_in(condition),
+            "ExpressionAttributeValues": values,
+        }
+        return [Key(pk=item["pk"]["S"], sk=item["sk"]["S"]) for item in self._all_pages(request)]
 
     def query_after(self, partition: str, *, after: str, limit: int | None = None) -> list[Attributes]:
         """Return the items of a partition whose sort key is greater than `after`, by sort key; at most `limit`.
@@ -301,6 +310,15 @@ class Table:
     def _get_batch(self, keys: Sequence[Attributes], backoff: Backoff) -> BatchGetItemOutputTypeDef:
         wanted: Mapping[str, KeysAndAttributesTypeDef] = {self.name: {"Keys": keys, "ConsistentRead": True}}
         return _retried(lambda: self.client.batch_get_item(RequestItems=wanted), backoff)
+
+    def _all_pages(self, request: QueryInputTypeDef) -> list[Attributes]:
+        found: list[Attributes] = []
+        while True:
+            answer = self._query_page(request)
+            found += answer["Items"]
+            if "LastEvaluatedKey" not in answer:
+                return found
+            request["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def _query_page(self, request: QueryInputTypeDef) -> QueryOutputTypeDef:
         return _retried(lambda: self.client.query(**request), self.backoff())

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from cleanroom.adapters.codec import encode
 from cleanroom.adapters.dynamodb_activity import ActivityItems
+from cleanroom.adapters.dynamodb_budgets import lifetime_in
 from cleanroom.adapters.dynamodb_expressions import CHECKPOINT_AT_COUNT, CLOSED_BEFORE
 from cleanroom.adapters.dynamodb_history import Histories
 from cleanroom.adapters.dynamodb_items import Fields, item, placeholders
-from cleanroom.adapters.dynamodb_keys import History, Key, joined
+from cleanroom.adapters.dynamodb_keys import History, Key, joined, lifetime_key
 from cleanroom.rooms.ledger_audit import Checkpoint
-from cleanroom.rooms.ledger_chain import ROOM_CHAIN
+from cleanroom.rooms.ledger_chain import ROOM_CHAIN, ChainHead, chain_of, key_of_chain
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from cleanroom.adapters.dynamodb import Table
     from cleanroom.rooms.activity import Activity
     from cleanroom.rooms.ledger import BudgetKey, LedgerEntry
-    from cleanroom.rooms.ledger_chain import ChainHead
 
 CHECKPOINT = "checkpoint/1"
 CLOSED = "windows_closed/1"
@@ -52,11 +52,15 @@ class DynamoDbAuditTrail:
 
     def chains(self, room: str | None, budgets: Collection[BudgetKey]) -> tuple[str, ...]:
         """Return the chains that hold a room's own changes and the charges of these budgets of it."""
-        return tuple({ROOM_CHAIN for _ in (room, *budgets)})
+        own = () if room is None else sorted(chain_of(budget) for budget in budgets)
+        return (ROOM_CHAIN, *own)
 
     def head(self, room: str | None, chain: str) -> ChainHead:
         """Return the end of a chain, as it was written beside its last line."""
-        return self._histories.head(_history(room, chain))
+        if room is None or chain == ROOM_CHAIN:
+            return self._histories.head(_history(room, chain))
+        stored = self._table.get(lifetime_key(key_of_chain(room, chain)))
+        return lifetime_in(stored).head or ChainHead()
 
     def lines(self, room: str | None, chain: str, *, checkpoint: Checkpoint, head: ChainHead) -> Sequence[LedgerEntry]:
         """Return the lines after `checkpoint` that `head` ends with, oldest first."""
@@ -95,9 +99,7 @@ class DynamoDbAuditTrail:
 
 
 def _history(room: str | None, chain: str) -> History:
-    if chain != ROOM_CHAIN:
-        raise ValueError("there is no such chain")
-    return History(room=room)
+    return History(room=room, chain=chain)
 
 
 def _checkpoint_key(room: str | None, chain: str) -> Key:

@@ -1,42 +1,79 @@
-"""A charge as one DynamoDB transaction (rule 1): its actions by name, in the order of their conditions' reasons."""
+"""A charge on DynamoDB (rule 1): what it reads at once, and its one transaction, as actions. Used by the ledger.
+
+All items that the transaction names belong to its run or to its budgets, but for the copy of the DP task's revision,
+which few budgets share, and the totals of a room that was given a budget. So charges of different budgets do not wait
+for each other.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from cleanroom.adapters.codec import encode
-from cleanroom.adapters.dynamodb_activity import ActivityItems
+from cleanroom.adapters.dynamodb_activity import ActivityItems, activity_key
+from cleanroom.adapters.dynamodb_budgets import (
+    LARGEST_LIMIT,
+    Lifetime,
+    as_read,
+    lifetime_in,
+    room_standing_in,
+    spending_in,
+)
 from cleanroom.adapters.dynamodb_expressions import (
     ABSENT,
-    COUNTABLE,
+    AS_READ,
+    AT_REVISION,
+    AT_VERSION,
+    COUNTABLE_WINDOW,
+    END_RUN,
     FINISH_IN_WINDOW,
-    FITS,
-    IS_KIND,
-    MOVE_RUN,
-    NEVER_FITS,
+    FITS_LIFETIME,
+    FITS_ROOM,
+    FITS_ROOM_WINDOW,
+    FITS_WINDOW,
+    HAS_UNFINISHED,
     RUN_IN_STATE,
-    SETTINGS_AT_VERSION,
     SPEND_EVER,
+    SPEND_IN_ROOM,
+    SPEND_IN_ROOM_WINDOW,
     SPEND_IN_WINDOW,
-    TASK_AS_PRICED,
-    TASK_AS_PRICED_OR_NEW,
 )
+from cleanroom.adapters.dynamodb_history import head_in
 from cleanroom.adapters.dynamodb_items import item, placeholders
 from cleanroom.adapters.dynamodb_keys import (
     History,
-    Key,
+    head_key,
     lifetime_key,
+    open_runs_part,
+    room_total_key,
+    room_window_key,
     run_key,
     settings_key,
+    task_copy_key,
+    task_copy_number,
     task_key,
     window_key,
 )
-from cleanroom.privacy.accounting import WINDOW_DELTA_STEPS
-from cleanroom.rooms.ledger import RunState, TaskState, TaskStatus
-from cleanroom.rooms.ledger_chain import next_line, utc_text
+from cleanroom.adapters.dynamodb_kinds import (
+    LIFETIME_SPENDING,
+    ROOM_TOTAL,
+    ROOM_WINDOW,
+    RUN,
+    RUN_FAMILY,
+    SETTINGS_FAMILY,
+    TASK_COPY,
+    WINDOW_SPENDING,
+    WINDOW_SPENDING_1,
+)
+from cleanroom.adapters.dynamodb_settings import record_in
+from cleanroom.adapters.dynamodb_task import copy_revision_in, task_in
+from cleanroom.privacy.accounting import WINDOW_DELTA_STEPS, limit_micro_epsilon, total
+from cleanroom.rooms.ledger import RunState
+from cleanroom.rooms.ledger_chain import ChainHead, chain_of, head_after, next_line, opening_line, utc_text
 from cleanroom.rooms.ledger_rules import (
     MOST_UNFINISHED,
     charge_body,
@@ -52,69 +89,113 @@ if TYPE_CHECKING:
 
     from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
 
-    from cleanroom.adapters.dynamodb import Table
+    from cleanroom.adapters.dynamodb import Attributes, Table
     from cleanroom.adapters.dynamodb_history import Histories
-    from cleanroom.rooms.ledger import Charge, RunRecord
-    from cleanroom.rooms.ledger_chain import ChainHead
-
-RUN = "run/1"
-SETTINGS = "settings/1"
-TASK = "dp_task/1"
-WINDOW_SPENDING = "window_spending/1"
-LIFETIME_SPENDING = "lifetime_spending/1"
+    from cleanroom.adapters.dynamodb_keys import Key
+    from cleanroom.rooms.ledger import Charge, RoomStanding, RunRecord, Spending, TaskState
 
 SPENDING_KEPT = timedelta(days=400)
 """How long a window's spending is kept after its last charge. Runs, lifetime totals and histories have no end."""
 
-_LARGEST_LIMIT = 10**30
-"""No sum of prices comes near it, so a larger limit is no limit either, and the number stays within 38 digits."""
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """All that a charge depends on, as read in one operation; the transaction checks that it is still so.
+
+    Attributes:
+        run: the stored run of this id, if there is one.
+        task, revision: the DP task.
+        copies: for each copy that the budgets check: its number and revision.
+        versions: of the settings, `lifetimes` and `spent`: for each budget of the charge, in order.
+        room: None where the room never had a budget.
+        head: the end of the room's own chain.
+        active: for each budget, whether it is one of the window's already.
+    """
+
+    run: Attributes | None
+    task: TaskState
+    revision: int
+    copies: Mapping[int, int]
+    versions: tuple[int, ...]
+    lifetimes: tuple[Lifetime, ...]
+    spent: tuple[Spending, ...]
+    room: RoomStanding | None
+    head: ChainHead
+    active: tuple[bool, ...]
+
+
+def read_for(charge: Charge, table: Table) -> Found:
+    """Read everything that a charge depends on, in one operation. Raises LedgerUnreadableError, BusyError."""
+    numbers = sorted({task_copy_number(key) for key in charge.budgets})
+    own = head_key(History(room=charge.room))
+    wanted: list[Key] = [run_key(charge.run_id), task_key(), own]
+    wanted += [room_total_key(charge.room), room_window_key(charge.room, charge.window)]
+    wanted += [task_copy_key(number) for number in numbers]
+    active = [activity_key(key, window=charge.window) for key in charge.budgets]
+    wanted += active
+    for key in charge.budgets:
+        wanted += [settings_key(key), window_key(key, charge.window), lifetime_key(key)]
+    found = table.get_each(wanted)
+    task, revision = task_in(found.get(task_key()))
+    return Found(
+        run=found.get(run_key(charge.run_id)),
+        task=task,
+        revision=revision,
+        copies={number: copy_revision_in(found.get(task_copy_key(number))) for number in numbers},
+        versions=tuple(record_in(found.get(settings_key(key)), key).version for key in charge.budgets),
+        lifetimes=tuple(lifetime_in(found.get(lifetime_key(key))) for key in charge.budgets),
+        spent=tuple(spending_in(found, key, window=charge.window) for key in charge.budgets),
+        room=room_standing_in(found, charge.room, window=charge.window),
+        head=head_in(found.get(own)),
+        active=tuple(key in found for key in active),
+    )
 
 
 def charge_actions(
-    table: Table, histories: Histories, charge: Charge, *, head: ChainHead
-) -> dict[str, TransactWriteItemTypeDef]:
-    """Return every action of a charge, by a name that `failed` reasons can be told by.
-
-    The names are `run`, `task`, `settings:i`, `window:i`, `lifetime:i` and `active:i` for each budget i, `line` and
-    `head`.
-
-    Args:
-        table: the ledger's.
-        histories: of the same table.
-        charge: checked by `check_charge`.
-        head: the end of the room's history as just read.
-    """
-    actions = {"run": _run(table, charge), "task": _task_check(table, charge)}
+    table: Table, histories: Histories, charge: Charge, *, found: Found
+) -> list[TransactWriteItemTypeDef]:
+    """Return every action of a charge that `found` allows: they are applied together, or none is."""
+    actions = [_run(table, charge)]
+    actions += [_task_check(table, number, revision=found.revision) for number in found.copies]
+    own, head = History(room=charge.room), found.head
     for number, key in enumerate(charge.budgets):
-        version = charge.settings_versions[number]
-        actions[f"settings:{number}"] = (
+        version, lifetime = charge.settings_versions[number], found.lifetimes[number]
+        actions.append(
             table.check(settings_key(key), condition=ABSENT)
             if version == 0
             else table.check(
-                settings_key(key),
-                condition=SETTINGS_AT_VERSION,
-                values=placeholders(kind=SETTINGS, version=version),
+                settings_key(key), condition=AT_VERSION, values=placeholders(family=SETTINGS_FAMILY, version=version)
             )
         )
-        actions[f"window:{number}"] = _window(
-            table, charge, window_key(key, charge.window), limit=charge.limit_micro_epsilon[number]
+        actions.append(_window(table, charge, number=number))
+        end = lifetime.head or ChainHead()
+        if end.count == 0:
+            opening = opening_line(head, key=key, at=charge.at, party=charge.party)
+            actions.append(histories.line(own, head=head, line=opening))
+            head = head_after(head, opening)
+        chain = chain_of(key)
+        line = next_line(
+            end,
+            room=charge.room,
+            at=charge.at,
+            kind="charge",
+            party=charge.party,
+            body=charge_body(charge, number=number),
+            run_id=charge.run_id,
+            chain=chain,
         )
-        actions[f"lifetime:{number}"] = _lifetime(table, charge, lifetime_key(key))
-        actions[f"active:{number}"] = ActivityItems(table=table).touch(key, window=charge.window, at=charge.at)
-    line = next_line(
-        head,
-        room=charge.room,
-        at=charge.at,
-        kind="charge",
-        party=charge.party,
-        body=charge_body(charge),
-        run_id=charge.run_id,
-    )
-    actions["line"], actions["head"] = histories.append(History(room=charge.room), head=head, line=line)
+        actions.append(histories.line(History(room=charge.room, chain=chain), head=end, line=line))
+        actions.append(_lifetime(table, charge, lifetime, number=number, after=head_after(end, line), found=found))
+        if not found.active[number]:
+            actions.append(ActivityItems(table=table).touch(key, window=charge.window, at=charge.at))
+    if head != found.head:
+        actions.append(histories.move(own, head=found.head, after=head))
+    if found.room is not None:
+        actions += _room(table, charge)
     return actions
 
 
-def charge_token(run_id: str, actions: Mapping[str, TransactWriteItemTypeDef]) -> str:
+def charge_token(run_id: str, actions: list[TransactWriteItemTypeDef]) -> str:
     """Return the request token of one attempt: equal for equal transactions of one run only, 36 characters at most."""
     text = json.dumps([run_id, actions], sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:36]
@@ -129,26 +210,26 @@ def _run(table: Table, charge: Charge) -> TransactWriteItemTypeDef:
         state_since=utc_text(charge.at),
         request_digest=charge.request_digest,
         body=encode(run),
+        open=open_runs_part(charge.run_id),
+        charged_at=utc_text(charge.at),
     )
     return table.put(stored, condition=ABSENT)
 
 
-def _task_check(table: Table, charge: Charge) -> TransactWriteItemTypeDef:
-    status = TaskStatus.SUSPENDED if charge.unmetered else TaskStatus.RUNNING
-    new = TaskState()
-    as_new = (status, charge.window) == (new.status, new.window)
+def _task_check(table: Table, number: int, *, revision: int) -> TransactWriteItemTypeDef:
+    if revision == 0:
+        return table.check(task_copy_key(number), condition=ABSENT)
     return table.check(
-        task_key(),
-        condition=TASK_AS_PRICED_OR_NEW if as_new else TASK_AS_PRICED,
-        values=placeholders(kind=TASK, status=status.value, window=charge.window),
+        task_copy_key(number), condition=AT_REVISION, values=placeholders(kind=TASK_COPY, revision=revision)
     )
 
 
-def _window(table: Table, charge: Charge, key: Key, *, limit: int) -> TransactWriteItemTypeDef:
-    counted, uncounted = metered(charge), unmetered(charge)
-    at_most = min(limit, _LARGEST_LIMIT) - charge.price.micro_epsilon
+def _window(table: Table, charge: Charge, *, number: int) -> TransactWriteItemTypeDef:
+    price = charge.prices[number]
+    counted, uncounted = metered(price, of=charge), unmetered(price, of=charge)
     values: dict[str, str | int] = {
         "kind": WINDOW_SPENDING,
+        "older": WINDOW_SPENDING_1,
         "micro_epsilon": counted.micro_epsilon,
         "delta_steps": counted.delta_steps,
         "unmetered_micro_epsilon": uncounted.micro_epsilon,
@@ -157,48 +238,98 @@ def _window(table: Table, charge: Charge, key: Key, *, limit: int) -> TransactWr
         "expires_at": int((charge.at + SPENDING_KEPT).timestamp()),
     }
     if charge.unmetered:
-        condition = COUNTABLE
+        condition = COUNTABLE_WINDOW
         values["number"] = "N"
     else:
-        delta_at_most = WINDOW_DELTA_STEPS - charge.price.delta_steps
-        condition = FITS if at_most >= 0 and delta_at_most >= 0 else NEVER_FITS
-        most = MOST_UNFINISHED if counts_as_unfinished(charge) else _LARGEST_LIMIT
-        values |= {"at_most": at_most, "delta_at_most": delta_at_most, "most_unfinished": most}
+        condition = FITS_WINDOW
+        values |= {
+            "at_most": _at_most(charge.limit_micro_epsilon[number], price.micro_epsilon),
+            "delta_at_most": WINDOW_DELTA_STEPS - price.delta_steps,
+            "most_unfinished": MOST_UNFINISHED if counts_as_unfinished(charge) else LARGEST_LIMIT,
+        }
+    key = window_key(charge.budgets[number], charge.window)
     return table.update(key, update=SPEND_IN_WINDOW, condition=condition, values=placeholders(**values))
+
+
+def _lifetime(
+    table: Table, charge: Charge, lifetime: Lifetime, *, number: int, after: ChainHead, found: Found
+) -> TransactWriteItemTypeDef:
+    price, limit = charge.prices[number], charge.lifetime_limit_micro_epsilon[number]
+    uncounted = unmetered(price, of=charge)
+    values: dict[str, str | int] = {
+        "kind": LIFETIME_SPENDING,
+        "lines_after": after.count,
+        "hash_after": after.hash,
+        # A budget that begins in a room with a budget is in its total from the first charge.
+        "joined": int(found.room is not None),
+        "micro_epsilon": price.micro_epsilon,
+        "delta_steps": price.delta_steps,
+        "unmetered_micro_epsilon": uncounted.micro_epsilon,
+        "unmetered_delta_steps": uncounted.delta_steps,
+    }
+    if not lifetime.exists:
+        condition = ABSENT
+    elif limit is None or charge.unmetered:
+        condition = AS_READ
+        values |= as_read(lifetime)
+    else:
+        condition = FITS_LIFETIME
+        values |= as_read(lifetime) | {"at_most": _at_most(limit, price.micro_epsilon)}
+    key = lifetime_key(charge.budgets[number])
+    return table.update(key, update=SPEND_EVER, condition=condition, values=placeholders(**values))
+
+
+def _room(table: Table, charge: Charge) -> list[TransactWriteItemTypeDef]:
+    """Return the actions on the totals of a room that was given a budget."""
+    budget, price = charge.room_budget.budget, total(charge.prices)
+    counted = metered(price, of=charge)
+    ever = None if charge.unmetered or budget.lifetime is None else limit_micro_epsilon(budget.lifetime)
+    in_window = None if charge.unmetered or budget.per_window is None else limit_micro_epsilon(budget.per_window)
+    spend = table.update(
+        room_total_key(charge.room),
+        update=SPEND_IN_ROOM,
+        condition=FITS_ROOM,
+        values=placeholders(
+            kind=ROOM_TOTAL,
+            version=charge.room_budget.version,
+            at_most=_at_most(ever, price.micro_epsilon),
+            **price.as_json(),
+        ),
+    )
+    spend_in_window = table.update(
+        room_window_key(charge.room, charge.window),
+        update=SPEND_IN_ROOM_WINDOW,
+        condition=FITS_ROOM_WINDOW,
+        values=placeholders(
+            kind=ROOM_WINDOW,
+            expires_at=int((charge.at + SPENDING_KEPT).timestamp()),
+            at_most=_at_most(in_window, counted.micro_epsilon),
+            **counted.as_json(),
+        ),
+    )
+    return [spend, spend_in_window]
+
+
+def _at_most(limit: int | None, price: int) -> int:
+    """Return what may be spent before a price: below 0 where the limit does not even hold the price alone."""
+    return LARGEST_LIMIT if limit is None else min(limit, LARGEST_LIMIT) - price
 
 
 def finish_actions(table: Table, run: RunRecord, *, source: RunState, at: datetime) -> list[TransactWriteItemTypeDef]:
     """Return the actions that make a run released: its move, and for each budget one unfinished run less."""
     move = table.update(
         run_key(run.run_id),
-        update=MOVE_RUN,
+        update=END_RUN,
         condition=RUN_IN_STATE,
-        values=placeholders(kind=RUN, source=source.value, to=RunState.RELEASED.value, at=utc_text(at)),
+        values=placeholders(family=RUN_FAMILY, source=source.value, to=RunState.RELEASED.value, at=utc_text(at)),
     )
     finish = [
         table.update(
             window_key(key, run.window),
             update=FINISH_IN_WINDOW,
-            condition=IS_KIND,
-            values=placeholders(kind=WINDOW_SPENDING, minus_one=-1),
+            condition=HAS_UNFINISHED,
+            values=placeholders(kind=WINDOW_SPENDING, older=WINDOW_SPENDING_1, zero=0, minus_one=-1),
         )
         for key in run.budgets
     ]
     return [move, *finish]
-
-
-def _lifetime(table: Table, charge: Charge, key: Key) -> TransactWriteItemTypeDef:
-    uncounted = unmetered(charge)
-    return table.update(
-        key,
-        update=SPEND_EVER,
-        condition=COUNTABLE,
-        values=placeholders(
-            kind=LIFETIME_SPENDING,
-            micro_epsilon=charge.price.micro_epsilon,
-            delta_steps=charge.price.delta_steps,
-            unmetered_micro_epsilon=uncounted.micro_epsilon,
-            unmetered_delta_steps=uncounted.delta_steps,
-            number="N",
-        ),
-    )

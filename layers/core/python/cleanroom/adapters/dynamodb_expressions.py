@@ -16,15 +16,15 @@ IS_KIND = "#kind = :kind"
 
 # --- ledger: charge ---
 
-_WITHIN = (
-    "#kind = :kind AND #micro_epsilon <= :at_most AND #delta_steps <= :delta_at_most"
-    " AND (attribute_not_exists(#unfinished) OR #unfinished < :most_unfinished)"
+_WITHIN = "#micro_epsilon <= :at_most AND #delta_steps <= :delta_at_most"
+# Windows of the older kind may have no count of unfinished runs: then none of theirs is counted.
+_FEW_UNFINISHED = (
+    "((#kind = :kind AND #unfinished < :most_unfinished)"
+    " OR (#kind = :older AND (attribute_not_exists(#unfinished) OR #unfinished < :most_unfinished)))"
 )
-FITS = f"attribute_not_exists(#pk) OR ({_WITHIN})"
-# Where the price alone is over the limit: no item, or whatever is in it, can make it fit.
-NEVER_FITS = _WITHIN
-COUNTABLE = (
-    "attribute_not_exists(#pk) OR (#kind = :kind AND attribute_type(#micro_epsilon, :number)"
+FITS_WINDOW = f"attribute_not_exists(#pk) OR ({_FEW_UNFINISHED} AND {_WITHIN})"
+COUNTABLE_WINDOW = (
+    "attribute_not_exists(#pk) OR (#kind IN (:kind, :older) AND attribute_type(#micro_epsilon, :number)"
     " AND attribute_type(#delta_steps, :number))"
 )
 SPEND_IN_WINDOW = (
@@ -33,14 +33,24 @@ SPEND_IN_WINDOW = (
     " #unfinished :unfinished"
 )
 FINISH_IN_WINDOW = "ADD #unfinished :minus_one"
+HAS_UNFINISHED = "#kind IN (:kind, :older) AND #unfinished > :zero"
+# The end of the budget's chain is what was read: so is everything else that a charge writes here.
+AS_READ = "#kind = :kind AND #lines = :lines AND #hash = :hash AND #in_room_total = :in_room_total"
+FITS_LIFETIME = f"{AS_READ} AND #micro_epsilon <= :at_most"
 SPEND_EVER = (
-    "SET #kind = :kind ADD #micro_epsilon :micro_epsilon, #delta_steps :delta_steps,"
+    "SET #kind = :kind, #lines = :lines_after, #hash = :hash_after, #in_room_total = :joined"
+    " ADD #micro_epsilon :micro_epsilon, #delta_steps :delta_steps,"
     " #unmetered_micro_epsilon :unmetered_micro_epsilon, #unmetered_delta_steps :unmetered_delta_steps"
 )
-SETTINGS_AT_VERSION = "#kind = :kind AND #version = :version"
-TASK_AS_PRICED = "#kind = :kind AND #status = :status AND #window = :window"
-# A new account has no task item: it is running, in window 0.
-TASK_AS_PRICED_OR_NEW = "attribute_not_exists(#pk) OR (#kind = :kind AND #status = :status AND #window = :window)"
+GIVE_CHAIN = "SET #kind = :new_kind, #lines = :zero, #hash = :hash, #in_room_total = :zero"
+JOIN_ROOM_TOTAL = "SET #in_room_total = :joined"
+FITS_ROOM = "#kind = :kind AND #version = :version AND #micro_epsilon <= :at_most"
+FITS_ROOM_WINDOW = "attribute_not_exists(#pk) OR (#kind = :kind AND #micro_epsilon <= :at_most)"
+SPEND_IN_ROOM = "ADD #micro_epsilon :micro_epsilon, #delta_steps :delta_steps"
+SPEND_IN_ROOM_WINDOW = (
+    "SET #kind = :kind, #expires_at = :expires_at ADD #micro_epsilon :micro_epsilon, #delta_steps :delta_steps"
+)
+AT_VERSION = "begins_with(#kind, :family) AND #version = :version"
 HEAD_UNCHANGED = "#kind = :kind AND #count = :count AND #hash = :hash"
 
 # --- ledger: activity of windows, signals, audit ---
@@ -57,12 +67,18 @@ REFUSED_IN_OTHER_HOUR = (
 CHECKPOINT_AT_COUNT = "attribute_not_exists(#pk) OR (#kind = :kind AND #count = :count)"
 CLOSED_BEFORE = "attribute_not_exists(#pk) OR (#kind = :kind AND #window < :window)"
 
+# --- ledger: room budgets ---
+
+SET_ROOM_BUDGET = "SET #version = :next_version, #body = :body"
+
 # --- ledger: task, runs, requests ---
 
-TASK_AT_REVISION = "#kind = :kind AND #revision = :revision"
-RUN_IN_STATE = "#kind = :kind AND #state = :source"
-RUN_IN_EITHER_STATE = "#kind = :kind AND #state IN (:source, :or_source)"
+AT_REVISION = "#kind = :kind AND #revision = :revision"
+TASK_COPY_BEHIND = "attribute_not_exists(#pk) OR (#kind = :kind AND #revision < :revision)"
+RUN_IN_STATE = "begins_with(#kind, :family) AND #state = :source"
+RUN_IN_EITHER_STATE = "begins_with(#kind, :family) AND #state IN (:source, :or_source)"
 MOVE_RUN = "SET #state = :to, #state_since = :at"
+END_RUN = "SET #state = :to, #state_since = :at REMOVE #open"
 SAME_REQUEST_QUEUED = (
     "attribute_not_exists(#pk) OR (#kind = :kind AND #state = :queued AND #party = :party"
     " AND #request_digest = :request_digest)"
@@ -78,14 +94,17 @@ CLOSE_ROOM = "SET #kind = :dropping ADD #revision :one"
 CONDITIONS = (
     ABSENT,
     IS_KIND,
-    FITS,
-    NEVER_FITS,
-    COUNTABLE,
-    SETTINGS_AT_VERSION,
-    TASK_AS_PRICED,
-    TASK_AS_PRICED_OR_NEW,
+    FITS_WINDOW,
+    COUNTABLE_WINDOW,
+    HAS_UNFINISHED,
+    AS_READ,
+    FITS_LIFETIME,
+    FITS_ROOM,
+    FITS_ROOM_WINDOW,
+    AT_VERSION,
     HEAD_UNCHANGED,
-    TASK_AT_REVISION,
+    AT_REVISION,
+    TASK_COPY_BEHIND,
     RUN_IN_STATE,
     RUN_IN_EITHER_STATE,
     SAME_REQUEST_QUEUED,
@@ -100,7 +119,13 @@ UPDATES = (
     SPEND_IN_WINDOW,
     FINISH_IN_WINDOW,
     SPEND_EVER,
+    GIVE_CHAIN,
+    JOIN_ROOM_TOTAL,
+    SPEND_IN_ROOM,
+    SPEND_IN_ROOM_WINDOW,
+    SET_ROOM_BUDGET,
     MOVE_RUN,
+    END_RUN,
     OVERWRITE_ROOM,
     TOUCH_ROOM,
     CLOSE_ROOM,
@@ -112,7 +137,8 @@ UPDATES = (
 KEY_IN_PARTITION = "#pk = :pk"
 KEY_WITH_PREFIX = "#pk = :pk AND begins_with(#sk, :prefix)"
 KEY_AFTER = "#pk = :pk AND #sk > :after"
-KEY_CONDITIONS = (KEY_IN_PARTITION, KEY_WITH_PREFIX, KEY_AFTER)
+OPEN_SINCE_BEFORE = "#open = :open AND #charged_at < :before"
+KEY_CONDITIONS = (KEY_IN_PARTITION, KEY_WITH_PREFIX, KEY_AFTER, OPEN_SINCE_BEFORE)
 
 _NAME = re.compile(r"#([a-z_]+)", re.ASCII)
 

@@ -67,10 +67,10 @@ class Fields:
     stored: Mapping[str, AttributeValueTypeDef]
 
     @classmethod
-    def of(cls, stored: Mapping[str, AttributeValueTypeDef], *, kind: str) -> Fields:
-        """Return the item, after checking that its kind is `kind`."""
+    def of(cls, stored: Mapping[str, AttributeValueTypeDef], *, kind: str, older: tuple[str, ...] = ()) -> Fields:
+        """Return the item, after checking that its kind is `kind`, or one of the `older` that the caller can read."""
         fields = cls(stored=stored)
-        if fields.text("kind") != kind:
+        if fields.text("kind") not in (kind, *older):
             raise LedgerUnreadableError(f"a stored record should be of kind {kind!r} and is not")
         return fields
 

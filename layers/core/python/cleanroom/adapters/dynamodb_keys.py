@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cleanroom.rooms.ledger_chain import ACCOUNT_HISTORY, utc_text
+from cleanroom.rooms.ledger_chain import ACCOUNT_HISTORY, ROOM_CHAIN, utc_text
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -23,9 +24,14 @@ class Key:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class History:
-    """One append-only history: a room's, or the account's own where `room` is None."""
+    """One chain of an append-only history: of a room, or the account's only one where `room` is None.
+
+    Attributes:
+        chain: "" for a room's own, or a budget's.
+    """
 
     room: str | None
+    chain: str = ROOM_CHAIN
 
     @property
     def label(self) -> str:
@@ -47,6 +53,21 @@ def joined(*parts: str) -> str:
 def task_key() -> Key:
     """Return the key of the account's DP task."""
     return Key(pk="ACCOUNT", sk="DP_TASK")
+
+
+TASK_COPIES = 32
+"""How many copies of the DP task's revision there are; each charge checks that of its budget."""
+
+
+def task_copy_number(key: BudgetKey) -> int:
+    """Return which copy the charges of a budget check: always the same one, from 0."""
+    digest = hashlib.sha256(joined(key.room, key.party, key.template).encode()).digest()
+    return int.from_bytes(digest[:8], "big") % TASK_COPIES
+
+
+def task_copy_key(number: int) -> Key:
+    """Return the key of one copy of the DP task's revision: each in a partition of its own."""
+    return Key(pk=f"TASK_COPY#{number:02d}", sk="DP_TASK")
 
 
 def settings_partition(room: str) -> str:
@@ -74,6 +95,33 @@ def lifetime_key(key: BudgetKey) -> Key:
     return Key(pk=joined("SPENT", key.room, key.party, key.template), sk="LIFETIME")
 
 
+def room_total_key(room: str) -> Key:
+    """Return the key of a room's budget, with what all budgets of the room have ever spent."""
+    return Key(pk=joined("ROOM_SPENT", room), sk="LIFETIME")
+
+
+def room_window_key(room: str, window: int) -> Key:
+    """Return the key of what all budgets of a room have spent in one window."""
+    return Key(pk=joined("ROOM_SPENT", room), sk=joined("WINDOW", str(window)))
+
+
+OPEN_RUNS_INDEX = "open-runs"
+"""The sparse index of runs without an end: a run has the attribute `open` until it is released or has failed."""
+
+OPEN_RUNS_PARTS = 8
+"""Partitions of that index: as many runs a second can be charged as eight partitions take writes."""
+
+
+def open_runs_part(run_id: str) -> str:
+    """Return the partition of the index that a run is in while it has no end."""
+    return open_runs_parts()[hashlib.sha256(run_id.encode()).digest()[0] % OPEN_RUNS_PARTS]
+
+
+def open_runs_parts() -> tuple[str, ...]:
+    """Return all partitions of the index."""
+    return tuple(f"OPEN#{number}" for number in range(OPEN_RUNS_PARTS))
+
+
 def run_key(run_id: str) -> Key:
     """Return the key of a run."""
     return Key(pk=joined("RUN", run_id), sk="RUN")
@@ -85,8 +133,11 @@ def request_key(run_id: str) -> Key:
 
 
 def history_partition(history: History) -> str:
-    """Return the partition of a history's lines; no room's has an empty part, so the account's is its own."""
-    return "LEDGER##account" if history.room is None else joined("LEDGER", history.room)
+    """Return the partition of a chain's lines; no room's begins with `LEDGER##`, so the account's is its own."""
+    if history.room is None:
+        return "LEDGER##account"
+    own = history.chain == ROOM_CHAIN
+    return joined("LEDGER", history.room) if own else joined("CHAIN", history.room, history.chain)
 
 
 def line_key(history: History, *, at: datetime, number: int) -> Key:
@@ -95,7 +146,7 @@ def line_key(history: History, *, at: datetime, number: int) -> Key:
 
 
 def head_key(history: History) -> Key:
-    """Return the key of a history's end. One per room, so that rooms do not wait for each other."""
+    """Return the key of the end of a room's own chain, or the account's. A budget's stands in its lifetime item."""
     return Key(pk="HEAD##account" if history.room is None else joined("HEAD", history.room), sk="HEAD")
 
 

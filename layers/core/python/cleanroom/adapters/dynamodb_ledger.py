@@ -1,33 +1,33 @@
 """Ledger on DynamoDB: exact, atomic, append-only. The twin of `memory_ledger.py`.
 
-What the items hold beside their keys and `kind` (a new meaning is a new kind):
+What the items hold beside their keys and `kind` (`dynamodb_kinds.py` has the kinds, docs/ledger.md all of it):
 
 - settings: `version`, and the record as `body`; beside each an index item `DP_ON`, with `on`
-- DP task: `status`, `window`, `revision`, and `window_opened_for`, `since`, `by` where there are any
+- DP task: `status`, `window`, `revision`, and `window_opened_for`, `since`, `by` where there are any; its copies:
+  `revision`
 - spending of a window: `micro_epsilon`, `delta_steps`: what counts against the limit; `unmetered_…`: the rest
-- spending ever: `micro_epsilon`, `delta_steps`: all; `unmetered_…`: how much of it while suspended
-- run: `state`, `state_since`, `request_digest`, and the run as charged as `body`
-- history line: `number` in the chain, and the line as `body`; history head: `count` of lines, `hash` of the last
+- spending ever: `micro_epsilon`, `delta_steps`: all; `unmetered_…`: how much of it while suspended; `lines`, `hash`:
+  the end of the chain of the budget's charges; `in_room_total`: whether its room's total has it
+- total of a room, only where it was given a budget: `version`, the budget as `body`, `micro_epsilon`, `delta_steps`
+- run: `state`, `state_since`, `request_digest`, the run as charged as `body`; `open` and `charged_at` until it ends
+- line of a chain: `number`, and the line as `body`; end of a room's own chain: `count` of lines, `hash` of the last
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cleanroom.adapters.codec import encode
 from cleanroom.adapters.dynamodb import CancelledError
-from cleanroom.adapters.dynamodb_charge import (
-    LIFETIME_SPENDING,
-    RUN,
-    WINDOW_SPENDING,
-    charge_actions,
-    charge_token,
-    finish_actions,
-)
+from cleanroom.adapters.dynamodb_budgets import BudgetItems, lifetime_in
+from cleanroom.adapters.dynamodb_charge import charge_actions, charge_token, finish_actions, read_for
 from cleanroom.adapters.dynamodb_expressions import (
     ABSENT,
+    END_RUN,
     MOVE_RUN,
+    OPEN_SINCE_BEFORE,
     RUN_IN_EITHER_STATE,
     RUN_IN_STATE,
     SAME_REQUEST_QUEUED,
@@ -35,43 +35,54 @@ from cleanroom.adapters.dynamodb_expressions import (
 from cleanroom.adapters.dynamodb_history import Histories
 from cleanroom.adapters.dynamodb_items import Fields, item, placeholders
 from cleanroom.adapters.dynamodb_keys import (
+    OPEN_RUNS_INDEX,
     History,
     lifetime_key,
+    open_runs_parts,
     request_key,
     run_key,
-    window_key,
 )
+from cleanroom.adapters.dynamodb_kinds import REQUEST, RUN, RUN_1, RUN_FAMILY, run_in
 from cleanroom.adapters.dynamodb_settings import SettingsItems
-from cleanroom.adapters.dynamodb_task import TaskItem
-from cleanroom.errors import (
-    BudgetExhaustedError,
-    BusyError,
-    ConflictError,
-    LedgerUnreadableError,
-    RunNotFoundError,
-    StaleChargeError,
-    TooManyUnfinishedRunsError,
-)
-from cleanroom.privacy.accounting import WINDOW_DELTA_STEPS, ZERO_PRICE, Price
+from cleanroom.adapters.dynamodb_task import TaskItems
+from cleanroom.errors import BusyError, ConflictError, LedgerUnreadableError, RunNotFoundError
 from cleanroom.rooms.ledger import (
     BudgetKey,
     Charge,
     LedgerEntry,
     RequestState,
+    RoomBudget,
+    RoomBudgetRecord,
     RunRecord,
     RunRequest,
     RunState,
     SettingsRecord,
     Spending,
+    Standing,
+    StuckRun,
     TaskState,
     TaskStatus,
+    Terms,
 )
-from cleanroom.rooms.ledger_chain import ChainHead, next_line, utc_text
+from cleanroom.rooms.ledger_chain import (
+    ROOM_CHAIN,
+    ChainHead,
+    RoomHistory,
+    key_of_chain,
+    merged,
+    next_line,
+    opened_chain,
+    utc_text,
+)
 from cleanroom.rooms.ledger_rules import (
     ADVANCES_FROM,
-    MOST_UNFINISHED,
+    STUCK_AFTER,
     check_charge,
+    check_limits,
+    check_note,
+    check_still_true,
     counts_as_unfinished,
+    is_stuck,
     run_of,
     same_run,
     with_next_window,
@@ -79,13 +90,11 @@ from cleanroom.rooms.ledger_rules import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
+    from collections.abc import Mapping, Sequence
 
-    from cleanroom.adapters.dynamodb import Attributes, Table
+    from cleanroom.adapters.dynamodb import Attributes, Backoff, Table
+    from cleanroom.adapters.dynamodb_charge import Found
     from cleanroom.rooms.settings import PrivacySettings
-
-REQUEST = "request/1"
 
 
 class DynamoDbLedger:
@@ -98,7 +107,8 @@ class DynamoDbLedger:
         self._table = table
         self._histories = Histories(table=table)
         self._settings = SettingsItems(table=table, histories=self._histories)
-        self._task = TaskItem(table=table, histories=self._histories)
+        self._task = TaskItems(table=table, histories=self._histories)
+        self._budgets = BudgetItems(table=table, histories=self._histories, settings=self._settings)
 
     # --- settings -----------------------------------------------------------------------------------------------------
 
@@ -138,32 +148,46 @@ class DynamoDbLedger:
 
     def spending(self, key: BudgetKey, *, window: int) -> Spending:
         """Return what was spent in that window and ever; zero where nothing was."""
-        stored = self._table.get(window_key(key, window))
-        return Spending(
-            window=_price_of(stored, kind=WINDOW_SPENDING),
-            lifetime=_price_of(self._table.get(lifetime_key(key)), kind=LIFETIME_SPENDING),
-            unfinished=0 if stored is None else Fields.of(stored, kind=WINDOW_SPENDING).number("unfinished"),
-        )
+        return self._budgets.spending(key, window=window)
+
+    def room_budget(self, room: str) -> RoomBudgetRecord:
+        """Return the budget of a room, or none at version 0."""
+        return self._budgets.room_budget(room)
+
+    def put_room_budget(self, room: str, budget: RoomBudget, *, by: str, at: datetime) -> RoomBudgetRecord:
+        """Overwrite the budget of a room, raise its version, and add an entry to the room's history."""
+        return self._budgets.put_room_budget(room, budget, by=by, at=at)
+
+    def terms(self, room: str, keys: Sequence[BudgetKey]) -> Terms:
+        """Return what a run that these budgets pay is priced under."""
+        return self._budgets.terms(room, keys)
+
+    def standing(self, room: str, keys: Sequence[BudgetKey], *, window: int | None = None) -> Standing:
+        """Return how these budgets of a room stand in the present window; one operation less where it is `window`."""
+        return self._budgets.standing(room, keys, window=window)
 
     def charge(self, charge: Charge) -> RunRecord:
         """Charge a run, once, all or nothing (rule 1); see the port for the errors.
 
-        One transaction. Where it is not known to have been applied, the run is read back: what the ledger says
-        is what happened.
+        One read of everything, the rules, and one transaction that checks that all of it is still so. Where it is
+        not, or it is not known whether the transaction was applied, all is read again: what the ledger says is what
+        happened.
         """
         check_charge(charge)
         backoff = self._table.backoff()
         while True:
-            head = self._histories.head(History(room=charge.room))
-            actions = charge_actions(self._table, self._histories, charge, head=head)
+            found = read_for(charge, self._table)
+            if found.run is not None:
+                return same_run(_run_of(found.run), charge)
+            room = None if found.room is None else found.room.record
+            check_still_true(charge, task=found.task, versions=found.versions, room=room)
+            check_limits(charge, spent=found.spent, room=found.room)
+            if self._made_ready(charge, found, backoff):
+                continue
+            actions = charge_actions(self._table, self._histories, charge, found=found)
             try:
-                token = charge_token(charge.run_id, actions)
-                self._table.transact(list(actions.values()), backoff, token=token)
-            except CancelledError as cancelled:
-                failed = {name for name, is_failed in zip(actions, cancelled.failed, strict=True) if is_failed}
-                stored = self._after_refusal(charge, failed)
-                if stored is not None:
-                    return stored
+                self._table.transact(actions, backoff, token=charge_token(charge.run_id, actions))
+            except CancelledError:
                 backoff.pause()
             except BusyError:
                 stored = self.run(charge.run_id)
@@ -174,6 +198,23 @@ class DynamoDbLedger:
                 stored = self.run(charge.run_id) if backoff.tried else None
                 return stored or run_of(charge)
 
+    def _made_ready(self, charge: Charge, found: Found, backoff: Backoff) -> bool:
+        """Finish what others have left undone on the items of a charge; return whether there was anything."""
+        behind = [number for number, revision in found.copies.items() if revision < found.revision]
+        for number in behind:
+            self._task.bring(number, revision=found.revision)
+        chainless = [key for key, life in zip(charge.budgets, found.lifetimes, strict=True) if life.head is None]
+        for key in chainless:
+            self._budgets.give_chain(key)
+        outside = [
+            key
+            for key, life in zip(charge.budgets, found.lifetimes, strict=True)
+            if found.room is not None and life.exists and not life.in_room_total
+        ]
+        for key in outside:
+            self._budgets.join(key, backoff)
+        return bool(behind or chainless or outside)
+
     # --- runs and requests --------------------------------------------------------------------------------------------
 
     def run(self, run_id: str) -> RunRecord | None:
@@ -181,18 +222,20 @@ class DynamoDbLedger:
         stored = self._table.get(run_key(run_id))
         return None if stored is None else _run_of(stored)
 
-    def advance(self, run_id: str, *, to: RunState, at: datetime) -> RunRecord:
+    def advance(self, run_id: str, *, to: RunState, at: datetime, known: RunRecord | None = None) -> RunRecord:
         """Move a run forward; moving it to where it is already changes nothing. Raises ConflictError otherwise."""
         sources = [state.value for state in ADVANCES_FROM.get(to, ())]
         if to is RunState.RELEASED:
-            self._finish(run_id, at=at)
+            released = self._finish(run_id, at=at, known=known)
+            if released is not None:
+                return released
         elif sources:
-            values = {"kind": RUN, "source": sources[0], "to": to.value, "at": utc_text(at)}
+            values = {"family": RUN_FAMILY, "source": sources[0], "to": to.value, "at": utc_text(at)}
             if len(sources) > 1:
                 values["or_source"] = sources[1]
             moved = self._table.update_if(
                 run_key(run_id),
-                update=MOVE_RUN,
+                update=END_RUN if to is RunState.FAILED else MOVE_RUN,
                 condition=RUN_IN_STATE if len(sources) == 1 else RUN_IN_EITHER_STATE,
                 values=placeholders(**values),
             )
@@ -205,14 +248,14 @@ class DynamoDbLedger:
             raise ConflictError(f"run {run_id!r} is {run.state.value} and cannot become {to.value}")
         return run
 
-    def _finish(self, run_id: str, *, at: datetime) -> None:
+    def _finish(self, run_id: str, *, at: datetime, known: RunRecord | None) -> RunRecord | None:
         """Move an executed run to released and count it as unfinished no longer, in one transaction.
 
-        Where it is not known to have been applied, or the run is elsewhere, the caller reads the run back.
+        Returns the released run; None where it is elsewhere, and the caller reads it.
         """
-        run = self.run(run_id)
+        run = known or self.run(run_id)
         if run is None or run.state is not RunState.EXECUTED:
-            return
+            return None
         actions = finish_actions(self._table, run, source=RunState.EXECUTED, at=at)
         # The window's item is gone long after its window, and then nothing counts by it any more.
         for attempted in (actions if counts_as_unfinished(run) else actions[:1], actions[:1]):
@@ -220,9 +263,39 @@ class DynamoDbLedger:
                 self._table.transact(attempted, self._table.backoff())
             except CancelledError as cancelled:
                 if cancelled.failed[0]:
-                    return
+                    return None
             else:
-                return
+                return replace(run, state=RunState.RELEASED)
+        return None
+
+    def stuck_runs(self, *, at: datetime) -> tuple[StuckRun, ...]:
+        """Return the runs that nobody works on any more and that have no end, oldest first.
+
+        They are found by an index that only holds runs without an end; the runs themselves are then read as they are.
+        """
+        before = utc_text(at - STUCK_AFTER)
+        keys = [
+            key
+            for part in open_runs_parts()
+            for key in self._table.query_index(
+                OPEN_RUNS_INDEX, condition=OPEN_SINCE_BEFORE, values=placeholders(open=part, before=before)
+            )
+        ]
+        stuck = []
+        for stored in self._table.get_each(keys).values():
+            run, since = _run_of(stored), datetime.fromisoformat(_fields_of(stored).text("state_since"))
+            if is_stuck(run.state, since=since, at=at):
+                stuck.append(
+                    StuckRun(
+                        run_id=run.run_id,
+                        room=run.room,
+                        party=run.party,
+                        template=run.template,
+                        state=run.state,
+                        since=since,
+                    )
+                )
+        return tuple(sorted(stuck, key=lambda run: (run.since, run.run_id)))
 
     def put_request(self, request: RunRequest) -> RunRequest:
         """Store an asynchronous request, or return the stored one of that id; refused overwrites queued only."""
@@ -259,6 +332,7 @@ class DynamoDbLedger:
 
     def note(self, room: str, *, kind: str, party: str, body: str, at: datetime) -> None:
         """Add a line to the room's history (an audited change that costs nothing)."""
+        check_note(kind)
         backoff = self._table.backoff()
         history = History(room=room)
         while True:
@@ -272,70 +346,44 @@ class DynamoDbLedger:
                 return
 
     def entries(self, room: str) -> tuple[LedgerEntry, ...]:
-        """Return the room's history, oldest first."""
-        return self._histories.lines(History(room=room))
+        """Return the room's history, by time."""
+        return self.history(room).entries
+
+    def history(self, room: str) -> RoomHistory:
+        """Return the room's history with the end of each of its chains.
+
+        First the ends are read and then the lines, up to those ends: what is charged meanwhile is not in it.
+        """
+        own = History(room=room)
+        heads = {ROOM_CHAIN: self._histories.head(own)}
+        chains = {ROOM_CHAIN: self._histories.lines(own)[: heads[ROOM_CHAIN].count]}
+        try:
+            names = [name for line in chains[ROOM_CHAIN] if (name := opened_chain(line)) is not None]
+            keys = {name: lifetime_key(key_of_chain(room, name)) for name in names}
+        except ValueError as error:
+            raise LedgerUnreadableError("a line of a history does not say which chain it opens") from error
+        ends = self._table.get_each(list(keys.values()))
+        for name, key in keys.items():
+            heads[name] = lifetime_in(ends.get(key)).head or ChainHead()
+            lines = self._histories.lines(History(room=room, chain=name))
+            chains[name] = lines[: heads[name].count]
+        return RoomHistory(entries=merged(chains), heads=heads)
 
     def account_entries(self) -> tuple[LedgerEntry, ...]:
         """Return the account's own history, the DP task's, oldest first."""
         return self._histories.lines(History(room=None))
 
-    def head(self, room: str) -> ChainHead:
-        """Return the end of the room's history, as it was written beside the last line."""
-        return self._histories.head(History(room=room))
 
-    # --- how ----------------------------------------------------------------------------------------------------------
-
-    def _after_refusal(self, charge: Charge, failed: set[str]) -> RunRecord | None:
-        """Say why a charge was not applied: the earlier run, a refusal, or None where trying again can help.
-
-        Each cause is read, so that a damaged record shows as one.
-        """
-        stored = self.run(charge.run_id)
-        if stored is not None:
-            return same_run(stored, charge)
-        if "task" in failed:
-            self.task()
-            raise StaleChargeError("the DP task has changed since the run was priced")
-        for number, key in enumerate(charge.budgets):
-            if f"settings:{number}" in failed:
-                self.settings(key)
-                raise StaleChargeError("the privacy settings have changed since the run was priced")
-        for number, key in enumerate(charge.budgets):
-            if {f"window:{number}", f"lifetime:{number}"} & failed:
-                spent = self.spending(key, window=charge.window)
-                within = (
-                    spent.window.micro_epsilon + charge.price.micro_epsilon <= charge.limit_micro_epsilon[number]
-                    and spent.window.delta_steps + charge.price.delta_steps <= WINDOW_DELTA_STEPS
-                )
-                if within and counts_as_unfinished(charge) and spent.unfinished >= MOST_UNFINISHED:
-                    raise TooManyUnfinishedRunsError(unfinished=spent.unfinished, limit=MOST_UNFINISHED)
-                if f"window:{number}" in failed and not charge.unmetered:
-                    raise BudgetExhaustedError(
-                        price_micro_epsilon=charge.price.micro_epsilon,
-                        spent_micro_epsilon=spent.window.micro_epsilon,
-                        limit_micro_epsilon=charge.limit_micro_epsilon[number],
-                        price_delta_steps=charge.price.delta_steps,
-                        spent_delta_steps=spent.window.delta_steps,
-                        window_ends="the next renewal",
-                    )
-        return None
+def _fields_of(stored: Attributes) -> Fields:
+    return Fields.of(stored, kind=RUN, older=(RUN_1,))
 
 
 def _run_of(stored: Attributes) -> RunRecord:
-    fields = Fields.of(stored, kind=RUN)
-    run = fields.body(RunRecord)
+    fields = _fields_of(stored)
+    run = run_in(fields)
     if fields.text("request_digest") != run.request_digest:
         raise LedgerUnreadableError("a stored run contradicts itself")
     try:
         return replace(run, state=RunState(fields.text("state")))
     except ValueError as error:
         raise LedgerUnreadableError("a stored run is in no known state") from error
-
-
-def _price_of(stored: Attributes | None, *, kind: str) -> Price:
-    if stored is None:
-        return ZERO_PRICE
-    fields = Fields.of(stored, kind=kind)
-    for name in ("unmetered_micro_epsilon", "unmetered_delta_steps"):
-        fields.number(name)
-    return Price(micro_epsilon=fields.number("micro_epsilon"), delta_steps=fields.number("delta_steps"))

@@ -7,10 +7,17 @@ from typing import TYPE_CHECKING
 
 from cleanroom.adapters.codec import encode
 from cleanroom.adapters.dynamodb import CancelledError
-from cleanroom.adapters.dynamodb_charge import SETTINGS
-from cleanroom.adapters.dynamodb_expressions import ABSENT, SETTINGS_AT_VERSION
+from cleanroom.adapters.dynamodb_expressions import ABSENT, AT_VERSION
 from cleanroom.adapters.dynamodb_items import Fields, item, placeholders
 from cleanroom.adapters.dynamodb_keys import History, dp_on_key, settings_key, settings_partition
+from cleanroom.adapters.dynamodb_kinds import (
+    DP_ON,
+    SETTINGS,
+    SETTINGS_1,
+    SETTINGS_FAMILY,
+    StoredSettings,
+    settings_in,
+)
 from cleanroom.errors import LedgerUnreadableError
 from cleanroom.rooms.ledger import BudgetKey, SettingsRecord
 from cleanroom.rooms.ledger_chain import next_line
@@ -24,16 +31,7 @@ if TYPE_CHECKING:
     from cleanroom.adapters.dynamodb import Attributes, Table
     from cleanroom.adapters.dynamodb_history import Histories
 
-DP_ON = "dp_on/1"
 NO_RECORD = SettingsRecord(settings=PrivacySettings(), version=0)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _StoredSettings:
-    """What `body` of a settings item holds; the key is in it so that no key text need be parsed."""
-
-    key: BudgetKey
-    settings: PrivacySettings
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,8 +43,7 @@ class SettingsItems:
 
     def get(self, key: BudgetKey) -> SettingsRecord:
         """Return the stored settings, or the defaults at version 0."""
-        stored = self.table.get(settings_key(key))
-        return NO_RECORD if stored is None else _settings_of(stored, key)[1]
+        return record_in(self.table.get(settings_key(key)), key)
 
     def put(self, key: BudgetKey, settings: PrivacySettings, *, by: str, at: datetime) -> SettingsRecord:
         """Overwrite the record, raise its version, and add an entry to the room's history."""
@@ -56,7 +53,7 @@ class SettingsItems:
             present = self.get(key)
             head = self.histories.head(history)
             record = SettingsRecord(settings=settings, version=present.version + 1)
-            body = encode(_StoredSettings(key=key, settings=settings))
+            body = encode(StoredSettings(key=key, settings=settings))
             new = item(settings_key(key), kind=SETTINGS, version=record.version, body=body)
             line = next_line(
                 head, room=history.label, at=at, kind="settings", party=by, body=settings_body(key, record)
@@ -66,8 +63,8 @@ class SettingsItems:
                 if present.version == 0
                 else self.table.put(
                     new,
-                    condition=SETTINGS_AT_VERSION,
-                    values=placeholders(kind=SETTINGS, version=present.version),
+                    condition=AT_VERSION,
+                    values=placeholders(family=SETTINGS_FAMILY, version=present.version),
                 )
             )
             # Never deleted, so that no function needs the right to delete from the ledger.
@@ -91,9 +88,14 @@ class SettingsItems:
         return tuple(sorted(on, key=lambda key: (key.room, key.party, key.template)))
 
 
+def record_in(stored: Attributes | None, key: BudgetKey) -> SettingsRecord:
+    """Return the settings of a budget, or the defaults at version 0. Raises LedgerUnreadableError."""
+    return NO_RECORD if stored is None else _settings_of(stored, key)[1]
+
+
 def _settings_of(stored: Attributes, key: BudgetKey | None = None) -> tuple[BudgetKey, SettingsRecord]:
-    fields = Fields.of(stored, kind=SETTINGS)
-    body = fields.body(_StoredSettings)
+    body = settings_in(stored)
     if key not in (None, body.key):
         raise LedgerUnreadableError("a stored settings record lies under another's key")
-    return body.key, SettingsRecord(settings=body.settings, version=fields.number("version"))
+    version = Fields.of(stored, kind=SETTINGS, older=(SETTINGS_1,)).number("version")
+    return body.key, SettingsRecord(settings=body.settings, version=version)

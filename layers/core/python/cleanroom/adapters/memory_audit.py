@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cleanroom.rooms.activity import Activity, hour_of
 from cleanroom.rooms.ledger_audit import Checkpoint, budget_order
-from cleanroom.rooms.ledger_chain import ROOM_CHAIN, ChainHead
+from cleanroom.rooms.ledger_chain import ROOM_CHAIN, ChainHead, chain_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -43,12 +43,12 @@ class MemoryAuditTrail:
 
     def chains(self, room: str | None, budgets: Collection[BudgetKey]) -> tuple[str, ...]:
         """Return the chains that hold a room's own changes and the charges of these budgets of it."""
-        return tuple({ROOM_CHAIN for _ in (room, *budgets)})
+        own = () if room is None else sorted(chain_of(budget) for budget in budgets)
+        return (ROOM_CHAIN, *own)
 
     def head(self, room: str | None, chain: str) -> ChainHead:
         """Return the end of a chain."""
-        lines = self._lines(room, chain)
-        return ChainHead(count=len(lines), hash=lines[-1].hash) if lines else ChainHead()
+        return self._ledger.head(room, chain)
 
     def lines(self, room: str | None, chain: str, *, checkpoint: Checkpoint, head: ChainHead) -> Sequence[LedgerEntry]:
         """Return the lines after `checkpoint` that `head` ends with."""
@@ -81,9 +81,7 @@ class MemoryAuditTrail:
         self._closed_through = max(self._closed_through, window)
 
     def _lines(self, room: str | None, chain: str) -> Sequence[LedgerEntry]:
-        if chain != ROOM_CHAIN:
-            raise ValueError("there is no such chain")
-        return self._ledger.account_entries() if room is None else self._ledger.entries(room)
+        return self._ledger.chain(room, chain)
 
 
 class MemoryStatementStore:

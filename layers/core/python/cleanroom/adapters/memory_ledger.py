@@ -7,35 +7,49 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cleanroom.errors import (
-    BudgetExhaustedError,
-    ConflictError,
-    RunNotFoundError,
-    StaleChargeError,
-    TooManyUnfinishedRunsError,
-)
-from cleanroom.privacy.accounting import WINDOW_DELTA_STEPS, ZERO_PRICE, Price
+from cleanroom.errors import ConflictError, RunNotFoundError
+from cleanroom.privacy.accounting import ZERO_PRICE, Price, total
 from cleanroom.rooms.ledger import (
     BudgetKey,
     Charge,
     LedgerEntry,
+    RoomBudget,
+    RoomBudgetRecord,
+    RoomStanding,
     RunRecord,
     RunRequest,
     RunState,
     SettingsRecord,
     Spending,
+    Standing,
+    StuckRun,
     TaskState,
     TaskStatus,
+    Terms,
 )
-from cleanroom.rooms.ledger_chain import ACCOUNT_HISTORY, ChainHead, head_after, next_line, utc_text
+from cleanroom.rooms.ledger_chain import (
+    ACCOUNT_HISTORY,
+    ROOM_CHAIN,
+    ChainHead,
+    RoomHistory,
+    chain_of,
+    head_after,
+    merged,
+    next_line,
+    opening_line,
+)
 from cleanroom.rooms.ledger_rules import (
     ADVANCES_FROM,
-    MOST_UNFINISHED,
     charge_body,
     check_charge,
+    check_limits,
+    check_note,
+    check_still_true,
     counts_as_unfinished,
+    is_stuck,
     may_replace,
     metered,
+    room_budget_body,
     run_of,
     same_run,
     settings_body,
@@ -46,12 +60,12 @@ from cleanroom.rooms.ledger_rules import (
 from cleanroom.rooms.settings import PrivacySettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
 NO_RECORD = SettingsRecord(settings=PrivacySettings(), version=0)
 
-# The account's history is kept apart from that of a room which happens to have its name.
+# The account's history is kept apart from that of a room which happens to have its name: (is the account's, label).
 _HistoryKey = tuple[bool, str]
 
 
@@ -66,10 +80,11 @@ class MemoryLedger:
         self._unfinished: dict[tuple[BudgetKey, int], int] = defaultdict(int)
         self._lifetime_spent: dict[BudgetKey, Price] = {}
         self._runs: dict[str, RunRecord] = {}
-        self._advanced_at: dict[tuple[str, RunState], str] = {}
+        self._since: dict[str, datetime] = {}
+        self._room_budgets: dict[str, RoomBudgetRecord] = {}
         self._requests: dict[str, RunRequest] = {}
-        self._lines: defaultdict[_HistoryKey, list[LedgerEntry]] = defaultdict(list)
-        self._heads: defaultdict[_HistoryKey, ChainHead] = defaultdict(ChainHead)
+        self._lines: defaultdict[_HistoryKey, dict[str, list[LedgerEntry]]] = defaultdict(lambda: {ROOM_CHAIN: []})
+        self._heads: defaultdict[_HistoryKey, dict[str, ChainHead]] = defaultdict(lambda: {ROOM_CHAIN: ChainHead()})
 
     def settings(self, key: BudgetKey) -> SettingsRecord:
         """Return the stored settings, or the defaults at version 0."""
@@ -120,6 +135,36 @@ class MemoryLedger:
                 unfinished=self._unfinished[key, window],
             )
 
+    def room_budget(self, room: str) -> RoomBudgetRecord:
+        """Return the budget of a room, or none at version 0."""
+        with self._lock:
+            return self._room_budgets.get(room, RoomBudgetRecord())
+
+    def put_room_budget(self, room: str, budget: RoomBudget, *, by: str, at: datetime) -> RoomBudgetRecord:
+        """Overwrite the budget of a room, raise its version, and add an entry to the room's history."""
+        with self._lock:
+            record = RoomBudgetRecord(budget=budget, version=self.room_budget(room).version + 1)
+            self._append((False, room), at=at, kind="room_budget", party=by, body=room_budget_body(record))
+            self._room_budgets[room] = record
+            return record
+
+    def terms(self, room: str, keys: Sequence[BudgetKey]) -> Terms:
+        """Return what a run that these budgets pay is priced under."""
+        with self._lock:
+            records = {key: self.settings(key) for key in keys}
+            return Terms(task=self._task, records=records, room=self.room_budget(room))
+
+    def standing(self, room: str, keys: Sequence[BudgetKey], *, window: int | None = None) -> Standing:
+        """Return how these budgets of a room stand in the present window."""
+        del window
+        with self._lock:
+            return Standing(
+                task=self._task,
+                records={key: self.settings(key) for key in keys},
+                spending={key: self.spending(key, window=self._task.window) for key in keys},
+                room=self._room_standing(room, self._task.window),
+            )
+
     def charge(self, charge: Charge) -> RunRecord:
         """Charge a run, once, all or nothing (rule 1); see the port for the errors."""
         check_charge(charge)
@@ -127,22 +172,17 @@ class MemoryLedger:
             stored = self._runs.get(charge.run_id)
             if stored is not None:
                 return same_run(stored, charge)
-            self._check_still_true(charge)
-            self._check_budgets(charge)
-            for key in charge.budgets:
-                spent = self._window_spent.get((key, charge.window), ZERO_PRICE)
-                self._window_spent[key, charge.window] = spent + metered(charge)
+            versions = [self.settings(key).version for key in charge.budgets]
+            check_still_true(charge, task=self._task, versions=versions, room=self._room_budgets.get(charge.room))
+            spent = [self.spending(key, window=charge.window) for key in charge.budgets]
+            check_limits(charge, spent=spent, room=self._room_standing(charge.room, charge.window))
+            for number, (key, price) in enumerate(zip(charge.budgets, charge.prices, strict=True)):
+                self._window_spent[key, charge.window] = spent[number].window + metered(price, of=charge)
                 self._unfinished[key, charge.window] += counts_as_unfinished(charge)
-                self._lifetime_spent[key] = self._lifetime_spent.get(key, ZERO_PRICE) + charge.price
-            self._append(
-                (False, charge.room),
-                at=charge.at,
-                kind="charge",
-                party=charge.party,
-                body=charge_body(charge),
-                run_id=charge.run_id,
-            )
+                self._lifetime_spent[key] = spent[number].lifetime + price
+                self._append_charge(charge, number=number)
             self._runs[charge.run_id] = run_of(charge)
+            self._since[charge.run_id] = charge.at
             return self._runs[charge.run_id]
 
     def run(self, run_id: str) -> RunRecord | None:
@@ -150,8 +190,9 @@ class MemoryLedger:
         with self._lock:
             return self._runs.get(run_id)
 
-    def advance(self, run_id: str, *, to: RunState, at: datetime) -> RunRecord:
+    def advance(self, run_id: str, *, to: RunState, at: datetime, known: RunRecord | None = None) -> RunRecord:
         """Move a run forward; moving it to where it is already changes nothing. Raises ConflictError otherwise."""
+        del known
         with self._lock:
             run = self._runs.get(run_id)
             if run is None:
@@ -160,12 +201,29 @@ class MemoryLedger:
                 return run
             if run.state not in ADVANCES_FROM.get(to, ()):
                 raise ConflictError(f"run {run_id!r} is {run.state.value} and cannot become {to.value}")
-            self._advanced_at[run_id, to] = utc_text(at)
+            self._since[run_id] = at
             self._runs[run_id] = replace(run, state=to)
             if to is RunState.RELEASED:
                 for key in run.budgets:
                     self._unfinished[key, run.window] -= counts_as_unfinished(run)
             return self._runs[run_id]
+
+    def stuck_runs(self, *, at: datetime) -> tuple[StuckRun, ...]:
+        """Return the runs that nobody works on any more and that have no end, oldest first."""
+        with self._lock:
+            stuck = [
+                StuckRun(
+                    run_id=run.run_id,
+                    room=run.room,
+                    party=run.party,
+                    template=run.template,
+                    state=run.state,
+                    since=self._since[run.run_id],
+                )
+                for run in self._runs.values()
+                if is_stuck(run.state, since=self._since[run.run_id], at=at)
+            ]
+            return tuple(sorted(stuck, key=lambda run: (run.since, run.run_id)))
 
     def put_request(self, request: RunRequest) -> RunRequest:
         """Store an asynchronous request, or return the stored one of that id; refused overwrites queued only."""
@@ -182,55 +240,51 @@ class MemoryLedger:
 
     def note(self, room: str, *, kind: str, party: str, body: str, at: datetime) -> None:
         """Add a line to the room's history (an audited change that costs nothing)."""
+        check_note(kind)
         with self._lock:
             self._append((False, room), at=at, kind=kind, party=party, body=body)
 
     def entries(self, room: str) -> tuple[LedgerEntry, ...]:
-        """Return the room's history, oldest first."""
+        """Return the room's history, by time."""
+        return self.history(room).entries
+
+    def history(self, room: str) -> RoomHistory:
+        """Return the room's history with the end of each of its chains."""
         with self._lock:
-            return tuple(self._lines[False, room])
+            return RoomHistory(entries=merged(self._lines[False, room]), heads=dict(self._heads[False, room]))
 
     def account_entries(self) -> tuple[LedgerEntry, ...]:
         """Return the account's own history, the DP task's, oldest first."""
         with self._lock:
-            return tuple(self._lines[True, ACCOUNT_HISTORY])
+            return merged(self._lines[True, ACCOUNT_HISTORY])
 
-    def head(self, room: str) -> ChainHead:
-        """Return the end of the room's history, as it was written beside the last line."""
+    def chain(self, room: str | None, chain: str) -> tuple[LedgerEntry, ...]:
+        """Return the lines of one chain of a room, or of the account's history, oldest first."""
         with self._lock:
-            return self._heads[False, room]
+            return tuple(self._lines[self._named(room)].get(chain, ()))
+
+    def head(self, room: str | None, chain: str) -> ChainHead:
+        """Return the end of one chain of a room, or of the account's history."""
+        with self._lock:
+            return self._heads[self._named(room)].get(chain, ChainHead())
 
     def charged_in(self, window: int) -> frozenset[BudgetKey]:
         """Return every budget that was charged in a window."""
         with self._lock:
             return frozenset(key for key, charged in self._window_spent if charged == window)
 
-    def _check_still_true(self, charge: Charge) -> None:
-        status = TaskStatus.SUSPENDED if charge.unmetered else TaskStatus.RUNNING
-        if (self._task.status, self._task.window) != (status, charge.window):
-            raise StaleChargeError("the DP task has changed since the run was priced")
-        for key, version in zip(charge.budgets, charge.settings_versions, strict=True):
-            if self.settings(key).version != version:
-                raise StaleChargeError("the privacy settings have changed since the run was priced")
+    def _named(self, room: str | None) -> _HistoryKey:
+        return (True, ACCOUNT_HISTORY) if room is None else (False, room)
 
-    def _check_budgets(self, charge: Charge) -> None:
-        if charge.unmetered:
-            return
-        for key, limit in zip(charge.budgets, charge.limit_micro_epsilon, strict=True):
-            unfinished = self._unfinished[key, charge.window]
-            if counts_as_unfinished(charge) and not unfinished < MOST_UNFINISHED:
-                raise TooManyUnfinishedRunsError(unfinished=unfinished, limit=MOST_UNFINISHED)
-            spent = self._window_spent.get((key, charge.window), ZERO_PRICE)
-            after = spent + charge.price
-            if not (after.micro_epsilon <= limit and after.delta_steps <= WINDOW_DELTA_STEPS):
-                raise BudgetExhaustedError(
-                    price_micro_epsilon=charge.price.micro_epsilon,
-                    spent_micro_epsilon=spent.micro_epsilon,
-                    limit_micro_epsilon=limit,
-                    price_delta_steps=charge.price.delta_steps,
-                    spent_delta_steps=spent.delta_steps,
-                    window_ends="the next renewal",
-                )
+    def _room_standing(self, room: str, window: int) -> RoomStanding | None:
+        record = self._room_budgets.get(room)
+        if record is None:
+            return None
+        return RoomStanding(
+            record=record,
+            window=total(spent for (key, w), spent in self._window_spent.items() if (key.room, w) == (room, window)),
+            lifetime=total(spent for key, spent in self._lifetime_spent.items() if key.room == room),
+        )
 
     def _change_task(self, changed: TaskState, *, kind: str, by: str, at: datetime) -> TaskState:
         if changed != self._task:
@@ -238,10 +292,30 @@ class MemoryLedger:
             self._task = changed
         return self._task
 
-    def _append(
-        self, history: _HistoryKey, *, at: datetime, kind: str, party: str, body: str, run_id: str | None = None
-    ) -> None:
-        head = self._heads[history]
-        line = next_line(head, room=history[1], at=at, kind=kind, party=party, body=body, run_id=run_id)
-        self._lines[history].append(line)
-        self._heads[history] = head_after(head, line)
+    def _append_charge(self, charge: Charge, *, number: int) -> None:
+        key, history = charge.budgets[number], (False, charge.room)
+        chain = chain_of(key)
+        if chain not in self._heads[history]:
+            self._write(
+                history, opening_line(self._heads[history][ROOM_CHAIN], key=key, at=charge.at, party=charge.party)
+            )
+            self._heads[history][chain], self._lines[history][chain] = ChainHead(), []
+        line = next_line(
+            self._heads[history][chain],
+            room=charge.room,
+            at=charge.at,
+            kind="charge",
+            party=charge.party,
+            body=charge_body(charge, number=number),
+            run_id=charge.run_id,
+            chain=chain,
+        )
+        self._write(history, line)
+
+    def _append(self, history: _HistoryKey, *, at: datetime, kind: str, party: str, body: str) -> None:
+        head = self._heads[history][ROOM_CHAIN]
+        self._write(history, next_line(head, room=history[1], at=at, kind=kind, party=party, body=body))
+
+    def _write(self, history: _HistoryKey, line: LedgerEntry) -> None:
+        self._heads[history][line.chain] = head_after(self._heads[history][line.chain], line)
+        self._lines[history][line.chain].append(line)

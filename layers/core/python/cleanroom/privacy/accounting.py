@@ -6,6 +6,10 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 MICRO = 1_000_000
 """Micro-epsilon in one epsilon."""
@@ -57,6 +61,17 @@ class Price:
 
 ZERO_PRICE = Price(micro_epsilon=0, delta_steps=0)
 """The price of what reads no protected table, and where sums start."""
+
+
+def total(prices: Iterable[Price]) -> Price:
+    """Return the sum of prices; zero of none."""
+    return sum(prices, start=ZERO_PRICE)
+
+
+def largest(prices: Iterable[Price]) -> Price:
+    """Return the largest of each part: what one run, which several budgets pay, costs at most. Zero of none."""
+    parts = [(price.micro_epsilon, price.delta_steps) for price in prices] or [(0, 0)]
+    return Price(micro_epsilon=max(e for e, _ in parts), delta_steps=max(d for _, d in parts))
 
 
 def price_of(*, epsilon: Fraction, delta: Fraction = Fraction(0)) -> Price:

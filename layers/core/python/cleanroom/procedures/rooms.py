@@ -41,6 +41,8 @@ ROOMS: Routes[RoomServices] = {
     ("provider", "set_privacy_settings"): Procedure(
         arguments=a.SetPrivacySettings, call=settings.set_consumer_settings
     ),
+    ("provider", "set_room_budget"): Procedure(arguments=a.SetRoomBudget, call=settings.set_room_budget),
+    ("provider", "view_stuck_runs"): Procedure(arguments=a.NoArguments, call=dp_task.view_stuck_runs),
     ("provider", "view_remaining_privacy_budget"): Procedure(
         arguments=a.CleanRoomArguments, call=settings.view_remaining_privacy_budget
     ),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from cleanroom.privacy.accounting import Price
+from cleanroom.privacy.accounting import ZERO_PRICE, Price, largest
 from cleanroom.rooms.settings import PrivacySettings
 
 ALL_CUSTOM_TEMPLATES = "*"
@@ -28,6 +29,27 @@ class SettingsRecord:
 
     settings: PrivacySettings
     version: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoomBudget:
+    """What all parties of a room may spend together, for they may pool what they learn; None is no limit.
+
+    Attributes:
+        per_window: epsilon, whole number >= 0.
+        lifetime: epsilon, whole number >= 0; never renewed.
+    """
+
+    per_window: int | None = None
+    lifetime: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoomBudgetRecord:
+    """A room's budget with its version; version 0 means that none was ever set."""
+
+    budget: RoomBudget = RoomBudget()
+    version: int = 0
 
 
 class TaskStatus(StrEnum):
@@ -65,6 +87,50 @@ class Spending:
     unfinished: int = 0
 
 
+NOTHING_SPENT = Spending(window=ZERO_PRICE, lifetime=ZERO_PRICE)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RoomStanding:
+    """A room's budget, and the sums over all budgets of the room: what was spent in the window, and ever."""
+
+    record: RoomBudgetRecord = RoomBudgetRecord()
+    window: Price = ZERO_PRICE
+    lifetime: Price = ZERO_PRICE
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Terms:
+    """What a run is priced under, read at once; the charge checks that all of it still holds.
+
+    Attributes:
+        task: of the account.
+        records: the settings of each budget that was asked for.
+        room: the budget of the room.
+    """
+
+    task: TaskState
+    records: Mapping[BudgetKey, SettingsRecord]
+    room: RoomBudgetRecord
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Standing:
+    """How budgets of one room stand in the present window, read at once.
+
+    Attributes:
+        task: of the account.
+        records: the settings of each budget that was asked for.
+        spending: of each.
+        room: the room's own budget; None where none was ever set: nothing adds up its sums then.
+    """
+
+    task: TaskState
+    records: Mapping[BudgetKey, SettingsRecord]
+    spending: Mapping[BudgetKey, Spending]
+    room: RoomStanding | None
+
+
 class RunState(StrEnum):
     """`charged -> executed -> released`, or `failed`."""
 
@@ -82,10 +148,12 @@ class Charge:
         run_id: the caller's idempotency key, or a digest of the event.
         request_digest: SHA-256 of the request; another request under the same run id is refused.
         plan_digest: SHA-256 of the plan: what add_noise later must hold in its hands.
-        budgets: whose budgets pay, each in full; one, or two where both parties' data are protected.
-        limit_micro_epsilon: for each of `budgets`, in the same order.
-        settings_versions: for each of `budgets`: the version that limit and price came from.
-        price: of the run.
+        budgets: whose budgets pay, all of the room; one, or several where several parties' data are protected.
+        prices: for each of `budgets`, in the same order: what the run costs the data that it stands for.
+        limit_micro_epsilon: for each of `budgets`: of the window.
+        lifetime_limit_micro_epsilon: for each of `budgets`: of all windows together, or None.
+        settings_versions: for each of `budgets`: the version that limits and price came from.
+        room_budget: what all budgets of the room may spend together, with its version.
         window: in which it was priced.
         unmetered: the task was suspended when it was priced.
         room, party, template: who runs what.
@@ -97,9 +165,11 @@ class Charge:
     request_digest: str
     plan_digest: str
     budgets: tuple[BudgetKey, ...]
+    prices: tuple[Price, ...]
     limit_micro_epsilon: tuple[int, ...]
+    lifetime_limit_micro_epsilon: tuple[int | None, ...]
     settings_versions: tuple[int, ...]
-    price: Price
+    room_budget: RoomBudgetRecord
     window: int
     unmetered: bool
     room: str
@@ -108,10 +178,15 @@ class Charge:
     table_versions: tuple[tuple[str, str], ...]
     at: datetime
 
+    @property
+    def price(self) -> Price:
+        """Return what the run costs the budget that pays most."""
+        return largest(self.prices)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
-    """One run as the ledger has it."""
+    """One run as the ledger has it; `budgets`, `prices`, limits and versions are in one order, as in `Charge`."""
 
     run_id: str
     state: RunState
@@ -120,14 +195,36 @@ class RunRecord:
     room: str
     party: str
     template: str
-    price: Price
+    prices: tuple[Price, ...]
     window: int
     unmetered: bool
     table_versions: tuple[tuple[str, str], ...]
     settings_versions: tuple[int, ...]
     charged_at: datetime
-    budgets: tuple[BudgetKey, ...] = ()
-    limit_micro_epsilon: tuple[int, ...] = ()
+    budgets: tuple[BudgetKey, ...]
+    limit_micro_epsilon: tuple[int, ...]
+    lifetime_limit_micro_epsilon: tuple[int | None, ...]
+
+    @property
+    def price(self) -> Price:
+        """Return what the run costs the budget that pays most."""
+        return largest(self.prices)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StuckRun:
+    """A run that has been in one state for longer than any function lives: nobody works on it. It stays charged.
+
+    Attributes:
+        since: when it got into `state`.
+    """
+
+    run_id: str
+    room: str
+    party: str
+    template: str
+    state: RunState
+    since: datetime
 
 
 class RequestState(StrEnum):
@@ -152,7 +249,11 @@ class RunRequest:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LedgerEntry:
-    """One line of a room's append-only history; `previous_hash` chains it to the line before."""
+    """One line of a room's append-only history; `previous_hash` chains it to the line before in its chain.
+
+    Attributes:
+        chain: which of the room's chains it is in: "" is the room's own, and each budget has one of its charges.
+    """
 
     room: str
     at: datetime
@@ -162,3 +263,4 @@ class LedgerEntry:
     body: str
     previous_hash: str
     hash: str
+    chain: str = ""

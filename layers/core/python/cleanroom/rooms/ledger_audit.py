@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from cleanroom.privacy.accounting import ZERO_PRICE, Price
 from cleanroom.rooms.ledger import ALL_CUSTOM_TEMPLATES, BudgetKey, LedgerEntry
-from cleanroom.rooms.ledger_chain import ChainHead, first_broken_line, head_after
+from cleanroom.rooms.ledger_chain import ROOM_CHAIN, ChainHead, first_broken_line, head_after, key_of_chain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -131,7 +131,9 @@ def verified(checkpoint: Checkpoint, lines: Sequence[LedgerEntry], *, head: Chai
 
 
 def tallies_of(line: LedgerEntry) -> tuple[WindowTally, ...]:
-    """Return what a line costs each budget that it names; nothing for a line that is no charge.
+    """Return what a line costs its chain's budget; nothing for a line that is no charge.
+
+    Charges of the older form stand in the room's own chain, and cost each budget that they name the same.
 
     Raises:
         KeyError, TypeError, ValueError: a charge that cannot be read.
@@ -148,14 +150,13 @@ def tallies_of(line: LedgerEntry) -> tuple[WindowTally, ...]:
         runs=1,
         unmetered_runs=int(is_unmetered),
     )
-    return tuple(
-        WindowTally(
-            budget=BudgetKey(room=named["room"], party=named["party"], template=named["template"]),
-            window=body["window"],
-            tally=tally,
-        )
-        for named in body["budgets"]
-    )
+    named = tuple(BudgetKey(room=one["room"], party=one["party"], template=one["template"]) for one in body["budgets"])
+    if line.chain != ROOM_CHAIN:
+        own = key_of_chain(line.room, line.chain)
+        if own not in named:
+            raise ValueError("a charge names the budget whose chain it is in")
+        named = (own,)
+    return tuple(WindowTally(budget=budget, window=body["window"], tally=tally) for budget in named)
 
 
 def without_closed(checkpoint: Checkpoint, *, closed_through: int) -> Checkpoint:

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from cleanroom.errors import ConflictError, RunConflictError
-from cleanroom.privacy.accounting import ZERO_PRICE, Price
+from cleanroom.errors import (
+    BudgetExhaustedError,
+    ConflictError,
+    RunConflictError,
+    StaleChargeError,
+    TooManyUnfinishedRunsError,
+)
+from cleanroom.privacy.accounting import WINDOW_DELTA_STEPS, ZERO_PRICE, Price, limit_micro_epsilon, total
 from cleanroom.rooms.ledger import (
     BudgetKey,
     Charge,
     RequestState,
+    RoomBudgetRecord,
+    RoomStanding,
     RunRecord,
     RunRequest,
     RunState,
     SettingsRecord,
+    Spending,
     TaskState,
     TaskStatus,
 )
+from cleanroom.rooms.ledger_chain import OPENING
 
 MAX_AMOUNT = 10**15
 """Largest price of one run, in micro-epsilon and in delta steps. 10^22 such runs still add up within 38 digits."""
@@ -30,6 +41,12 @@ Whether the engine runs out of time or memory can depend on rows: that a run fai
 was paid. So failures are counted like a price: once this many runs have no release, no further one is charged until
 the next window. A run that is finished under its own id no longer counts.
 """
+
+MOST_BUDGETS = 8
+"""Budgets that one charge may be paid from: their actions stay far below the 100 of one transaction."""
+
+STUCK_AFTER = timedelta(minutes=20)
+"""A function lives for at most 15 minutes; the margin is for clocks that differ and answers on their way."""
 
 EARLIEST_BEFORE_SCHEDULE = timedelta(minutes=5)
 """How far a scheduled time may lie ahead of the clock: two machines' clocks differ, but not by more."""
@@ -49,24 +66,116 @@ def check_charge(charge: Charge) -> None:
         ValueError: an amount is not an integer in range, a list has another length than `budgets`, a budget is named
             twice or none is, or the time is naive. That is our bug: the use case has built it from checked parts.
     """
-    for amount in (charge.price.micro_epsilon, charge.price.delta_steps):
-        if type(amount) is not int or not 0 <= amount <= MAX_AMOUNT:
-            raise ValueError("a price is a whole number from 0 to 10^15")
+    for price in charge.prices:
+        for amount in (price.micro_epsilon, price.delta_steps):
+            if type(amount) is not int or not 0 <= amount <= MAX_AMOUNT:
+                raise ValueError("a price is a whole number from 0 to 10^15")
     count = len(charge.budgets)
-    if not count == len(charge.limit_micro_epsilon) == len(charge.settings_versions) or count == 0:
-        raise ValueError("a charge needs one limit and one settings version for each of its budgets")
-    if len(set(charge.budgets)) != count:
-        raise ValueError("a charge names each budget once")
-    for number in (*charge.limit_micro_epsilon, *charge.settings_versions, charge.window):
+    of_each = (
+        charge.prices,
+        charge.limit_micro_epsilon,
+        charge.lifetime_limit_micro_epsilon,
+        charge.settings_versions,
+    )
+    if count == 0 or any(len(part) != count for part in of_each):
+        raise ValueError("a charge needs one price, limit, lifetime limit and settings version for each of its budgets")
+    if len(set(charge.budgets)) != count or count > MOST_BUDGETS:
+        raise ValueError("a charge names each budget once, and eight at most")
+    if any(key.room != charge.room for key in charge.budgets):
+        raise ValueError("all budgets of a charge are of the room that it runs in")
+    numbers = (
+        *charge.limit_micro_epsilon,
+        *(limit for limit in charge.lifetime_limit_micro_epsilon if limit is not None),
+        *charge.settings_versions,
+        charge.room_budget.version,
+        charge.window,
+    )
+    for number in numbers:
         if type(number) is not int or not number >= 0:
             raise ValueError("limits, versions and windows are whole numbers from 0")
     if charge.at.tzinfo is None or not charge.run_id or not charge.request_digest:
         raise ValueError("a charge needs an aware time, a run id and a request digest")
 
 
+def check_still_true(
+    charge: Charge, *, task: TaskState, versions: Sequence[int], room: RoomBudgetRecord | None
+) -> None:
+    """Refuse a charge whose price or limits were computed from what has changed since: it is to be priced again.
+
+    Args:
+        charge: to be made.
+        task: of the account, now.
+        versions: of the settings of each budget, now.
+        room: the room's budget, now; None where none was ever set.
+
+    Raises:
+        StaleChargeError: one of them is another.
+    """
+    status = TaskStatus.SUSPENDED if charge.unmetered else TaskStatus.RUNNING
+    if (task.status, task.window) != (status, charge.window):
+        raise StaleChargeError("the DP task has changed since the run was priced")
+    if tuple(versions) != charge.settings_versions:
+        raise StaleChargeError("the privacy settings have changed since the run was priced")
+    if (room or RoomBudgetRecord()).version != charge.room_budget.version:
+        raise StaleChargeError("the budget of the room has changed since the run was priced")
+
+
+def check_limits(charge: Charge, *, spent: Sequence[Spending], room: RoomStanding | None) -> None:
+    """Refuse a charge that some limit does not hold, given what was spent before; an unmetered one is held by all.
+
+    Args:
+        charge: to be made.
+        spent: by each of its budgets.
+        room: what all budgets of its room have spent together; None where no room budget was ever set.
+
+    Raises:
+        BudgetExhaustedError: it names the first limit that does not hold the price: of the window, of the lifetime,
+            of the room.
+        TooManyUnfinishedRunsError: too many runs of the window have no release.
+    """
+    if charge.unmetered:
+        return
+    for number, (key, price, spending) in enumerate(zip(charge.budgets, charge.prices, spent, strict=True)):
+        limit = charge.limit_micro_epsilon[number]
+        after = spending.window + price
+        if not (after.micro_epsilon <= limit and after.delta_steps <= WINDOW_DELTA_STEPS):
+            raise _exhausted("privacy_budget", price, spending.window, limit, party=key.party)
+        lifetime_limit = charge.lifetime_limit_micro_epsilon[number]
+        if lifetime_limit is not None and not spending.lifetime.micro_epsilon + price.micro_epsilon <= lifetime_limit:
+            raise _exhausted("lifetime_budget", price, spending.lifetime, lifetime_limit, party=key.party)
+        if counts_as_unfinished(charge) and not spending.unfinished < MOST_UNFINISHED:
+            raise TooManyUnfinishedRunsError(unfinished=spending.unfinished, limit=MOST_UNFINISHED)
+    if room is not None:
+        budget, price = charge.room_budget.budget, total(charge.prices)
+        for name, whole, before in (
+            ("room_budget", budget.per_window, room.window),
+            ("lifetime_room_budget", budget.lifetime, room.lifetime),
+        ):
+            if whole is None:
+                continue
+            limit = limit_micro_epsilon(whole)
+            if not before.micro_epsilon + price.micro_epsilon <= limit:
+                raise _exhausted(name, price, before, limit, party=None)
+
+
+def _exhausted(name: str, price: Price, spent: Price, limit: int, *, party: str | None) -> BudgetExhaustedError:
+    """Return the refusal; delta is told where a window's delta is what counts, and is of no limit elsewhere."""
+    with_delta = name == "privacy_budget"
+    return BudgetExhaustedError(
+        price_micro_epsilon=price.micro_epsilon,
+        spent_micro_epsilon=spent.micro_epsilon,
+        limit_micro_epsilon=limit,
+        price_delta_steps=price.delta_steps if with_delta else 0,
+        spent_delta_steps=spent.delta_steps if with_delta else 0,
+        window_ends=None if name.startswith("lifetime") else "the next renewal",
+        limit_name=name,
+        party_name=party,
+    )
+
+
 def counts_as_unfinished(run: Charge | RunRecord) -> bool:
     """Return whether the run is counted until it is released: where protected rows are read, and limits hold."""
-    return run.price.micro_epsilon > 0 and not run.unmetered
+    return total(run.prices).micro_epsilon > 0 and not run.unmetered
 
 
 def run_of(charge: Charge) -> RunRecord:
@@ -79,7 +188,7 @@ def run_of(charge: Charge) -> RunRecord:
         room=charge.room,
         party=charge.party,
         template=charge.template,
-        price=charge.price,
+        prices=charge.prices,
         window=charge.window,
         unmetered=charge.unmetered,
         table_versions=charge.table_versions,
@@ -87,6 +196,7 @@ def run_of(charge: Charge) -> RunRecord:
         charged_at=charge.at,
         budgets=charge.budgets,
         limit_micro_epsilon=charge.limit_micro_epsilon,
+        lifetime_limit_micro_epsilon=charge.lifetime_limit_micro_epsilon,
     )
 
 
@@ -101,41 +211,68 @@ def same_run(stored: RunRecord, charge: Charge) -> RunRecord:
     return stored
 
 
-def metered(charge: Charge) -> Price:
-    """Return what counts against the window's limit: nothing while the task is suspended (B-60)."""
-    return ZERO_PRICE if charge.unmetered else charge.price
+def metered(price: Price, *, of: Charge) -> Price:
+    """Return what of a price counts against the window's limits: nothing while the task is suspended (B-60)."""
+    return ZERO_PRICE if of.unmetered else price
 
 
-def unmetered(charge: Charge) -> Price:
-    """Return what is spent without a limit; it counts in the lifetime total all the same (B-60)."""
-    return charge.price if charge.unmetered else ZERO_PRICE
+def unmetered(price: Price, *, of: Charge) -> Price:
+    """Return what of a price is spent without a limit; it counts in the lifetime total all the same (B-60)."""
+    return price if of.unmetered else ZERO_PRICE
 
 
-def charge_body(charge: Charge) -> str:
-    """Return the body of the history line of a charge: canonical JSON, integers only."""
+def charge_body(charge: Charge, *, number: int) -> str:
+    """Return the body of the line that a charge writes into the chain of one of its budgets: canonical JSON, integers.
+
+    Args:
+        charge: the whole.
+        number: of the budget; `price` is its own, and so the prices of a chain add up to what its budget has spent.
+            All budgets of the charge are listed in each of the lines.
+    """
+    price = charge.prices[number]
     return _json(
         {
-            "price": {"micro_epsilon": charge.price.micro_epsilon, "delta_steps": charge.price.delta_steps},
+            "price": price.as_json(),
             "window": charge.window,
             "unmetered": charge.unmetered,
             "template": charge.template,
             "request_digest": charge.request_digest,
             "plan_digest": charge.plan_digest,
             "table_versions": charge.table_versions,
+            "room_budget_version": charge.room_budget.version,
             "budgets": [
                 {
                     "room": key.room,
                     "party": key.party,
                     "template": key.template,
-                    "limit_micro_epsilon": limit,
-                    "settings_version": version,
+                    "price": charge.prices[i].as_json(),
+                    "limit_micro_epsilon": charge.limit_micro_epsilon[i],
+                    "lifetime_limit_micro_epsilon": charge.lifetime_limit_micro_epsilon[i],
+                    "settings_version": charge.settings_versions[i],
                 }
-                for key, limit, version in zip(
-                    charge.budgets, charge.limit_micro_epsilon, charge.settings_versions, strict=True
-                )
+                for i, key in enumerate(charge.budgets)
             ],
         }
     )
+
+
+def room_budget_body(record: RoomBudgetRecord) -> str:
+    """Return the body of the history line of a change of a room's budget."""
+    return _json(
+        {
+            "version": record.version,
+            "room_budget": record.budget.per_window,
+            "lifetime_room_budget": record.budget.lifetime,
+        }
+    )
+
+
+def is_stuck(state: RunState, *, since: datetime, at: datetime) -> bool:
+    """Return whether a run has been in a state, in which somebody should be working on it, for too long.
+
+    It is reported and nothing else: its price is not given back, and its party can still finish it under its run id.
+    """
+    return state in {RunState.CHARGED, RunState.EXECUTED} and at - since > STUCK_AFTER
 
 
 def settings_body(key: BudgetKey, record: SettingsRecord) -> str:
@@ -153,6 +290,7 @@ def settings_body(key: BudgetKey, record: SettingsRecord) -> str:
             "threshold": settings.threshold,
             "threshold_value": settings.threshold_value,
             "delta": str(settings.delta),
+            "lifetime_budget": settings.lifetime_budget,
         }
     )
 
@@ -161,6 +299,16 @@ def task_body(state: TaskState) -> str:
     """Return the body of the history line of a change of the DP task."""
     opened_for = None if state.window_opened_for is None else state.window_opened_for.isoformat()
     return _json({"status": state.status.value, "window": state.window, "window_opened_for": opened_for})
+
+
+def check_note(kind: str) -> None:
+    """Refuse a note of a kind that has a meaning in the chains.
+
+    Raises:
+        ValueError: it is one. That is our bug.
+    """
+    if kind in {OPENING, "charge"}:
+        raise ValueError(f"a line of kind {kind!r} is written by a charge alone")
 
 
 def with_status(state: TaskState, status: TaskStatus, *, by: str, at: datetime) -> TaskState:

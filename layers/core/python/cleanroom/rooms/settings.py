@@ -30,6 +30,7 @@ class PrivacySettings:
         threshold: whether `threshold_value` is enforced in stock templates.
         threshold_value: smallest group, in entities.
         delta: for Gaussian noise and private group keys; in (0, 1e-3].
+        lifetime_budget: epsilon over all windows together, whole number >= 0, never renewed; None for no such limit.
     """
 
     differential: bool = False
@@ -39,6 +40,7 @@ class PrivacySettings:
     threshold: bool = False
     threshold_value: int = 0
     delta: Fraction = Fraction(1, 1_000_000)
+    lifetime_budget: int | None = None
 
 
 _MECHANISMS = {
@@ -56,7 +58,8 @@ def settings_from_record(record: Mapping[str, object]) -> PrivacySettings:
     """Return the settings that a record asks for; what is left out has its default (B-17).
 
     Args:
-        record: keys of B-10 to B-16 with JSON values. A float means its shortest decimal text: 0.1 is one tenth.
+        record: keys of B-10 to B-16, and `lifetime_budget`, with JSON values. A float means its shortest decimal text:
+            0.1 is one tenth.
 
     Raises:
         InvalidRequestError: an unknown key, a wrong type (true is no integer, "10" is no number), NaN, an infinity or a
@@ -77,10 +80,11 @@ def settings_from_record(record: Mapping[str, object]) -> PrivacySettings:
         threshold=bool(_whole(record, "threshold", int(default.threshold), largest=1)),
         threshold_value=_whole(record, "threshold_value", default.threshold_value, largest=_LARGEST_WHOLE),
         delta=_number(record, "delta", default.delta, _DELTA, "a number in (0, 0.001]"),
+        lifetime_budget=_whole_or_none(record, "lifetime_budget"),
     )
 
 
-def as_record(settings: PrivacySettings) -> dict[str, str | int | float]:
+def as_record(settings: PrivacySettings) -> dict[str, str | int | float | None]:
     """Return the whole record as JSON values; `settings_from_record` gives the same settings back."""
     return {
         "differential": int(settings.differential),
@@ -90,6 +94,7 @@ def as_record(settings: PrivacySettings) -> dict[str, str | int | float]:
         "threshold": int(settings.threshold),
         "threshold_value": settings.threshold_value,
         "delta": float(settings.delta),
+        "lifetime_budget": settings.lifetime_budget,
     }
 
 
@@ -102,6 +107,10 @@ def _whole(record: Mapping[str, object], key: str, default: int, *, largest: int
         possible = "0 or 1" if largest == 1 else f"a whole number from 0 to {largest}"
         raise _not_possible(key, possible)
     return value
+
+
+def _whole_or_none(record: Mapping[str, object], key: str) -> int | None:
+    return None if record.get(key) is None else _whole(record, key, 0, largest=_LARGEST_WHOLE)
 
 
 def _number(

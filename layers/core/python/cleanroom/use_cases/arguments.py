@@ -122,6 +122,16 @@ class SetPrivacySettings(CleanRoomArguments, frozen=True, kw_only=True):
     privacy_settings: dict[str, Any]
 
 
+class SetRoomBudget(CleanRoomArguments, frozen=True, kw_only=True):
+    """Limit what all parties of a room may spend together; None, or left out, is no limit.
+
+    room_budget: epsilon per budget window. lifetime_room_budget: epsilon over all windows, never renewed.
+    """
+
+    room_budget: Annotated[int, msgspec.Meta(ge=0, le=10**9)] | None = None
+    lifetime_room_budget: Annotated[int, msgspec.Meta(ge=0, le=10**9)] | None = None
+
+
 class EnableTemplatesForProviderRun(CleanRoomArguments, frozen=True, kw_only=True):
     """Let the provider run these templates on the consumer's tables, with DP on or off (B-72)."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cleanroom.errors import BudgetExhaustedError
@@ -11,7 +12,23 @@ from cleanroom.rooms.ledger import Charge, TaskStatus
 if TYPE_CHECKING:
     from cleanroom.ports import Clock, Ledger, Renewal, Telemetry
     from cleanroom.privacy.accounting import Price
-    from cleanroom.rooms.ledger import BudgetKey, RunRecord, SettingsRecord, TaskState
+    from cleanroom.rooms.ledger import BudgetKey, RoomBudgetRecord, RunRecord, SettingsRecord, TaskState
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Payer:
+    """One budget that pays for a run.
+
+    Attributes:
+        budget: whose.
+        record: the settings that its price and its limits come from.
+        price: what the run costs the data that this budget stands for. Where several parties' data are protected,
+            each has a budget, settings and a price of its own, and a run is charged to all of them or to none.
+    """
+
+    budget: BudgetKey
+    record: SettingsRecord
+    price: Price
 
 
 def charge_run(
@@ -19,10 +36,9 @@ def charge_run(
     run_id: str,
     request_digest: str,
     plan_digest: str,
-    budget: BudgetKey,
-    record: SettingsRecord,
+    payers: tuple[Payer, ...],
     task: TaskState,
-    price: Price,
+    room_budget: RoomBudgetRecord,
     template: str,
     reader: str,
     table_versions: tuple[tuple[str, str], ...],
@@ -31,25 +47,31 @@ def charge_run(
     clock: Clock,
     telemetry: Telemetry,
 ) -> RunRecord:
-    """Charge `price` to `budget`, once per run id; while the task is suspended the run is marked unmetered (B-60).
+    """Charge every payer its price, once per run id; while the task is suspended the run is marked unmetered (B-60).
 
-    `record` and `task` are what the price was computed from; the ledger checks that they still hold.
+    The payers' records, `task` and `room_budget` are what prices and limits come from; the ledger checks that they
+    still hold.
 
     Raises:
         BudgetExhaustedError: with the time of the next renewal; nothing was charged.
-        RunConflictError, StaleChargeError, BusyError: as the ledger says.
+        RunConflictError, StaleChargeError, TooManyUnfinishedRunsError, BusyError: as the ledger says.
     """
+    settings = [payer.record.settings for payer in payers]
     charge = Charge(
         run_id=run_id,
         request_digest=request_digest,
         plan_digest=plan_digest,
-        budgets=(budget,),
-        limit_micro_epsilon=(limit_micro_epsilon(record.settings.privacy_budget),),
-        settings_versions=(record.version,),
-        price=price,
+        budgets=tuple(payer.budget for payer in payers),
+        prices=tuple(payer.price for payer in payers),
+        limit_micro_epsilon=tuple(limit_micro_epsilon(s.privacy_budget) for s in settings),
+        lifetime_limit_micro_epsilon=tuple(
+            None if s.lifetime_budget is None else limit_micro_epsilon(s.lifetime_budget) for s in settings
+        ),
+        settings_versions=tuple(payer.record.version for payer in payers),
+        room_budget=room_budget,
         window=task.window,
         unmetered=task.status is TaskStatus.SUSPENDED,
-        room=budget.room,
+        room=payers[0].budget.room,
         party=reader,
         template=template,
         table_versions=table_versions,
@@ -58,14 +80,7 @@ def charge_run(
     try:
         run = ledger.charge(charge)
     except BudgetExhaustedError as refusal:
-        raise BudgetExhaustedError(
-            price_micro_epsilon=refusal.price_micro_epsilon,
-            spent_micro_epsilon=refusal.spent_micro_epsilon,
-            limit_micro_epsilon=refusal.limit_micro_epsilon,
-            price_delta_steps=refusal.price_delta_steps,
-            spent_delta_steps=refusal.spent_delta_steps,
-            window_ends=renewal.next_renewal(clock.now()).strftime("%Y-%m-%d %H:%M UTC"),
-        ) from refusal
+        raise refusal.renewed_at(renewal.next_renewal(clock.now()).strftime("%Y-%m-%d %H:%M UTC")) from refusal
     telemetry.step(
         "charged",
         run_id=run_id,

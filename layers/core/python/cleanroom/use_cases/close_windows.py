@@ -196,7 +196,7 @@ def _verify(
             reached = verified(known, lines, head=head)
         except (BrokenChainError, LedgerUnreadableError) as error:
             line = error.line if isinstance(error, BrokenChainError) else None
-            _report("line", room=room or "", line=line, services=services)
+            _report("line", room=room or "", chain=chain, line=line, services=services)
             return None
         if lines and services.export is not None:
             content = as_json_lines(lines, room, chain, head)

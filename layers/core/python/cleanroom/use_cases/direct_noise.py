@@ -18,7 +18,7 @@ from cleanroom.privacy.mechanisms import add_noise
 from cleanroom.rooms.ledger import BudgetKey, RunState
 from cleanroom.templates.plan import PricePart
 from cleanroom.use_cases.access import room_of_consumer
-from cleanroom.use_cases.charge import charge_run
+from cleanroom.use_cases.charge import Payer, charge_run
 from cleanroom.use_cases.receipts import CONFIDENCE_TEXT, EXACT_QUANTILE, receipt_of, sealed
 from cleanroom.use_cases.run_ids import public_run_id, scoped_run_id
 
@@ -53,14 +53,14 @@ def add_noise_to_values(arguments: AddNoise, party: str, services: NoiseServices
     budget = BudgetKey(room=snapshot.room.name, party=party)
     run = services.ledger.run(run_id)
     if run is None:
+        terms = services.ledger.terms(budget.room, [budget])
         run = charge_run(
             run_id=run_id,
             request_digest=digest,
             plan_digest=digest,
-            budget=budget,
-            record=services.ledger.settings(budget),
-            task=services.ledger.task(),
-            price=price,
+            payers=(Payer(budget=budget, record=terms.records[budget], price=price),),
+            task=terms.task,
+            room_budget=terms.room,
             template="add_noise",
             reader=party,
             table_versions=(),

@@ -11,9 +11,11 @@ from cleanroom.errors import InvalidRequestError
 from cleanroom.rooms.ledger import TaskState, TaskStatus
 from cleanroom.use_cases.access import require_provider_party
 from cleanroom.use_cases.close_windows import close_windows
+from cleanroom.use_cases.run_ids import public_run_id
 
 if TYPE_CHECKING:
     from cleanroom.ports import Ledger, RoomServices, TaskServices
+    from cleanroom.rooms.ledger import StuckRun
     from cleanroom.use_cases.arguments import NoArguments
 
 
@@ -22,6 +24,7 @@ def open_window(scheduled_for: datetime, services: TaskServices) -> TaskState:
     task = services.ledger.open_window(scheduled_for=scheduled_for, at=services.clock.now())
     services.telemetry.step("window", window=task.window)
     services.telemetry.count("WindowsOpened")
+    report_stuck_runs(services)
     return task
 
 
@@ -78,6 +81,38 @@ def is_dp_enabled_on_account(_arguments: NoArguments, party: str, services: Room
         **task_view(services.ledger.task()),
         "schedule_enabled": services.schedule.is_enabled(),
         "rooms_with_dp_on": rooms_with_dp_on(services.ledger),
+    }
+
+
+def report_stuck_runs(services: TaskServices) -> tuple[StuckRun, ...]:
+    """Log and count every run that nobody works on any more and that has no end; nothing is given back or changed."""
+    stuck = services.ledger.stuck_runs(at=services.clock.now())
+    for run in stuck:
+        services.telemetry.step("stuck", run_id=run.run_id, room=run.room, template=run.template, state=run.state.value)
+        services.telemetry.count("StuckRuns")
+    return stuck
+
+
+def view_stuck_runs(_arguments: NoArguments, party: str, services: RoomServices) -> object:
+    """List the runs in the caller's rooms that nobody works on any more: charged, and without release or failure.
+
+    Their parties can finish them: the same request with the same run id goes on, at no further price.
+    """
+    rooms = {room.name for room in services.catalogue.rooms_of(party) if room.provider == party}
+    stuck = services.ledger.stuck_runs(at=services.clock.now())
+    return {
+        "runs": [
+            {
+                "cleanroom_name": run.room,
+                "party_name": run.party,
+                "template_name": run.template,
+                "run_id": public_run_id(run.run_id),
+                "state": run.state.value,
+                "since": run.since.isoformat(),
+            }
+            for run in stuck
+            if run.room in rooms
+        ]
     }
 
 

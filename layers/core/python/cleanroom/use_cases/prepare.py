@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cleanroom.ports import RunServices
-    from cleanroom.rooms.ledger import SettingsRecord, TaskState
+    from cleanroom.rooms.ledger import RoomBudgetRecord, SettingsRecord, TaskState
     from cleanroom.rooms.rooms import Snapshot
     from cleanroom.rooms.tables import LinkedTable
     from cleanroom.templates.plan import Plan
@@ -34,7 +34,7 @@ class PreparedRun:
     Attributes:
         budget: whose budget pays.
         record: the settings that it was priced under.
-        task: the DP task as it was read before pricing.
+        task, room_budget: the DP task and the room's budget, as they were read before pricing.
         template_digest: SHA-256 of the template.
     """
 
@@ -47,6 +47,7 @@ class PreparedRun:
     budget: BudgetKey
     record: SettingsRecord
     task: TaskState
+    room_budget: RoomBudgetRecord
 
 
 def prepare(arguments: RunArguments, party: str, services: RunServices) -> PreparedRun:
@@ -57,8 +58,8 @@ def prepare(arguments: RunArguments, party: str, services: RunServices) -> Prepa
     """
     snapshot, consumer_name, budget = _who_runs(arguments, party, services)
     added = added_template(snapshot, arguments.template_name)
-    task = services.ledger.task()
-    record = services.ledger.settings(budget)
+    terms = services.ledger.terms(budget.room, [budget])
+    record = terms.records[budget]
     context = CompileContext(
         reader=party,
         settings=record.settings,
@@ -78,7 +79,8 @@ def prepare(arguments: RunArguments, party: str, services: RunServices) -> Prepa
         plan=plan,
         budget=budget,
         record=record,
-        task=task,
+        task=terms.task,
+        room_budget=terms.room,
     )
 
 

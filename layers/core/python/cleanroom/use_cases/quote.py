@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cleanroom.use_cases.plan_views import measurement_view
 from cleanroom.use_cases.prepare import prepare
-from cleanroom.use_cases.settings import budget_view
+from cleanroom.use_cases.settings import budget_views
 
 if TYPE_CHECKING:
     from cleanroom.ports import RunServices
@@ -20,7 +20,14 @@ def quote_analysis(arguments: RunArguments, party: str, services: RunServices) -
     """
     prepared = prepare(arguments, party, services)
     plan = prepared.plan
-    budget = budget_view(prepared.budget, ledger=services.ledger, renewal=services.renewal, clock=services.clock)
+    [budget] = budget_views(
+        prepared.room,
+        [prepared.budget],
+        window=prepared.task.window,
+        ledger=services.ledger,
+        renewal=services.renewal,
+        clock=services.clock,
+    )
     remaining = round(float(str(budget["remaining"])) * 1e6)
     price = plan.price.micro_epsilon
     return {

@@ -79,9 +79,11 @@ def receipt_of(
             {
                 "settings_version": version,
                 "limit_micro_epsilon": limit,
-                **_spending(key, run=run, services=services),
+                **_spending(key, price, run=run, services=services),
             }
-            for key, limit, version in zip(run.budgets, run.limit_micro_epsilon, versions, strict=True)
+            for key, price, limit, version in zip(
+                run.budgets, run.prices, run.limit_micro_epsilon, versions, strict=True
+            )
         ],
         "table_versions": dict(run.table_versions),
         "replayed_from": None,
@@ -93,14 +95,14 @@ def price_as_json(price: Price) -> dict[str, int]:
     return {"micro_epsilon": price.micro_epsilon, "delta_steps": price.delta_steps}
 
 
-def _spending(key: BudgetKey, *, run: RunRecord, services: NoiseServices) -> dict[str, object]:
+def _spending(key: BudgetKey, price: Price, *, run: RunRecord, services: NoiseServices) -> dict[str, object]:
     """Return what the budget has spent in the run's window at this moment, and the same without this run.
 
     The charge itself tells no total, so this is read when the receipt is made. Other runs of the same budget that were
     charged in between are in both numbers.
     """
     spending = services.ledger.spending(key, window=run.window)
-    counted = ZERO_PRICE if run.unmetered else run.price
+    counted = ZERO_PRICE if run.unmetered else price
     return {
         "party_name": key.party,
         "template_name": None if key.template == ALL_CUSTOM_TEMPLATES else key.template,

@@ -20,7 +20,7 @@ from cleanroom.use_cases.exact_payload import ExactPayload
 from cleanroom.use_cases.intervals import intervals_of, replicates_of
 from cleanroom.use_cases.receipts import plan_receipt, receipt_of, sealed
 from cleanroom.use_cases.run_ids import public_run_id
-from cleanroom.use_cases.settings import budget_view
+from cleanroom.use_cases.settings import budget_views
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,7 +67,7 @@ def release_run(run_id: str, services: NoiseServices) -> bytes:
         csv = csv_of_release(stored)
         services.releases.put_derived(party=run.party, run_id=public_id, name="release.csv", content=csv)
     if run.state is not RunState.RELEASED:
-        services.ledger.advance(run_id, to=RunState.RELEASED, at=services.clock.now())
+        services.ledger.advance(run_id, to=RunState.RELEASED, at=services.clock.now(), known=run)
         services.telemetry.step("released", run_id=run_id, room=run.room, template=run.template)
     services.exact.delete(run_id)
     return stored
@@ -195,10 +195,14 @@ def _describe(
                 for p in plan.parts
             ],
         },
-        "budgets": [
-            budget_view(key, ledger=services.ledger, renewal=services.renewal, clock=services.clock)
-            for key in run.budgets
-        ],
+        "budgets": budget_views(
+            run.room,
+            run.budgets,
+            window=run.window,
+            ledger=services.ledger,
+            renewal=services.renewal,
+            clock=services.clock,
+        ),
         "location": services.releases.location(party=run.party, run_id=public_id),
     }
 

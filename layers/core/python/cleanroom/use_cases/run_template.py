@@ -17,7 +17,7 @@ from cleanroom.errors import (
 from cleanroom.rooms.ledger import RequestState, RunRequest, RunState
 from cleanroom.templates.plan_json import plan_as_json
 from cleanroom.use_cases.arguments import RunAnalysis, SubmitAnalysisRequest
-from cleanroom.use_cases.charge import charge_run
+from cleanroom.use_cases.charge import Payer, charge_run
 from cleanroom.use_cases.exact_payload import ExactPayload
 from cleanroom.use_cases.prepare import prepare
 from cleanroom.use_cases.run_ids import public_run_id, scoped_run_id
@@ -151,10 +151,9 @@ def _charge(
         run_id=run_id,
         request_digest=digest,
         plan_digest=hashlib.sha256(plan_json).hexdigest(),
-        budget=prepared.budget,
-        record=prepared.record,
+        payers=(Payer(budget=prepared.budget, record=prepared.record, price=prepared.plan.price),),
         task=prepared.task,
-        price=prepared.plan.price,
+        room_budget=prepared.room_budget,
         template=prepared.template,
         reader=prepared.party,
         table_versions=_digests(prepared, versions),

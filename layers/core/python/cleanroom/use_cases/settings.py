@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING
 
 from cleanroom.errors import ForbiddenError, InvalidRequestError
 from cleanroom.privacy.accounting import limit_micro_epsilon
-from cleanroom.rooms.ledger import ALL_CUSTOM_TEMPLATES, BudgetKey, SettingsRecord, TaskStatus
+from cleanroom.rooms.ledger import ALL_CUSTOM_TEMPLATES, BudgetKey, RoomBudget, SettingsRecord, TaskStatus
 from cleanroom.rooms.settings import PrivacySettings, as_record, settings_from_record
 from cleanroom.use_cases.access import room_of_consumer, room_of_member, room_of_provider
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cleanroom.ports import Clock, Ledger, Renewal, RoomServices
-    from cleanroom.use_cases.arguments import CleanRoomArguments, SetPrivacySettings
+    from cleanroom.rooms.ledger import RoomStanding
+    from cleanroom.use_cases.arguments import CleanRoomArguments, SetPrivacySettings, SetRoomBudget
 
 
 def provider_run_key(room: str, *, provider: str, consumer: str) -> BudgetKey:
@@ -81,28 +84,88 @@ def view_remaining_privacy_budget(arguments: CleanRoomArguments, party: str, ser
     keys += [provider_run_key(room, provider=provider, consumer=c.party) for c in consumers if c.provider_run_templates]
     return {
         "cleanroom_name": room,
-        "budgets": [
-            budget_view(key, ledger=services.ledger, renewal=services.schedule, clock=services.clock) for key in keys
-        ],
+        "budgets": budget_views(room, keys, ledger=services.ledger, renewal=services.schedule, clock=services.clock),
+        "room_budget": room_budget_view(services.ledger.standing(room, ()).room) if party == provider else None,
     }
 
 
-def budget_view(key: BudgetKey, *, ledger: Ledger, renewal: Renewal, clock: Clock) -> dict[str, object]:
-    """Return one budget: limit, spent and remaining epsilon of this window, the lifetime total, and the renewal."""
-    record, task = ledger.settings(key), ledger.task()
-    spending = ledger.spending(key, window=task.window)
-    limit = limit_micro_epsilon(record.settings.privacy_budget)
-    suspended = task.status is TaskStatus.SUSPENDED
+def set_room_budget(arguments: SetRoomBudget, party: str, services: RoomServices) -> object:
+    """Limit what all parties of a room may spend together: they may pool what they learn. Overwrites both limits.
+
+    What was spent before counts. None is no limit.
+    """
+    room = room_of_provider(services.catalogue, arguments.cleanroom_name, party).room.name
+    budget = RoomBudget(per_window=arguments.room_budget, lifetime=arguments.lifetime_room_budget)
+    services.ledger.put_room_budget(room, budget, by=party, at=services.clock.now())
+    return {"cleanroom_name": room, "room_budget": room_budget_view(services.ledger.standing(room, ()).room)}
+
+
+def room_budget_view(room: RoomStanding | None) -> dict[str, object] | None:
+    """Return what all parties of a room have spent together, and of what; None where the room never had a budget."""
+    if room is None:
+        return None
     return {
-        "party_name": key.party,
-        "template_name": None if key.template == ALL_CUSTOM_TEMPLATES else key.template,
-        "differential": int(record.settings.differential),
-        "privacy_budget": limit / 1e6,
-        "spent": spending.window.micro_epsilon / 1e6,
-        "remaining": max(0, limit - spending.window.micro_epsilon) / 1e6,
-        "lifetime_epsilon": spending.lifetime.micro_epsilon / 1e6,
-        "lifetime_delta": spending.lifetime.delta_steps / 1e12,
-        "enforced": not suspended,
-        "window": task.window,
-        "window_ends": None if suspended else renewal.next_renewal(clock.now()).isoformat(),
+        "room_budget": room.record.budget.per_window,
+        "spent": room.window.micro_epsilon / 1e6,
+        "lifetime_room_budget": room.record.budget.lifetime,
+        "lifetime_epsilon": room.lifetime.micro_epsilon / 1e6,
+        "lifetime_delta": room.lifetime.delta_steps / 1e12,
+        "version": room.record.version,
     }
+
+
+def budget_views(
+    room: str,
+    keys: Sequence[BudgetKey],
+    *,
+    ledger: Ledger,
+    renewal: Renewal,
+    clock: Clock,
+    window: int | None = None,
+) -> list[dict[str, object]]:
+    """Return budgets of one room, read at once: limit, spent and remaining epsilon of this window, and lifetime totals.
+
+    `remaining` is what a run could still cost: the least of what window, lifetime and room have left.
+
+    Args:
+        room: whose budgets.
+        keys: which.
+        ledger, renewal, clock: what the caller holds.
+        window: the present one as far as the caller knows, which saves a read.
+    """
+    standing = ledger.standing(room, keys, window=window)
+    suspended = standing.task.status is TaskStatus.SUSPENDED
+    window_ends = None if suspended else renewal.next_renewal(clock.now()).isoformat()
+    views: list[dict[str, object]] = []
+    for key in keys:
+        settings, spending = standing.records[key].settings, standing.spending[key]
+        limit = limit_micro_epsilon(settings.privacy_budget)
+        left = [limit - spending.window.micro_epsilon, *_left_in_room(standing.room)]
+        if settings.lifetime_budget is not None:
+            left.append(limit_micro_epsilon(settings.lifetime_budget) - spending.lifetime.micro_epsilon)
+        views.append(
+            {
+                "party_name": key.party,
+                "template_name": None if key.template == ALL_CUSTOM_TEMPLATES else key.template,
+                "differential": int(settings.differential),
+                "privacy_budget": limit / 1e6,
+                "spent": spending.window.micro_epsilon / 1e6,
+                "remaining": max(0, min(left)) / 1e6,
+                "lifetime_budget": settings.lifetime_budget,
+                "lifetime_epsilon": spending.lifetime.micro_epsilon / 1e6,
+                "lifetime_delta": spending.lifetime.delta_steps / 1e12,
+                "enforced": not suspended,
+                "window": standing.task.window,
+                "window_ends": window_ends,
+            }
+        )
+    return views
+
+
+def _left_in_room(room: RoomStanding | None) -> list[int]:
+    """Return what each limit of a room has left, in micro-epsilon."""
+    if room is None:
+        return []
+    budget = room.record.budget
+    limits = ((budget.per_window, room.window), (budget.lifetime, room.lifetime))
+    return [limit_micro_epsilon(limit) - spent.micro_epsilon for limit, spent in limits if limit is not None]
