@@ -106,6 +106,13 @@ class TableUnreadableError(CleanRoomError):
     kind = Kind.CONFLICT
 
 
+class TableTooLargeError(CleanRoomError):
+    """The owner's table cannot be measured within the time and memory of one call."""
+
+    code = "table_too_large"
+    kind = Kind.CONFLICT
+
+
 class OwnPrivacyPolicyError(CleanRoomError):
     """The owner marked the table as carrying a privacy policy of its own elsewhere (B-07)."""
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cleanroom.rooms.receipts import ReceiptKey
     from cleanroom.rooms.rooms import AddedTemplate, CleanRoom, Consumer, Snapshot
     from cleanroom.rooms.settings import PrivacySettings
+    from cleanroom.rooms.suggestions import ExactSuggestions
     from cleanroom.rooms.tables import Column, LinkedTable, TableVersion
     from cleanroom.templates.plan import Plan
 
@@ -264,6 +265,14 @@ class TableStore(Protocol):
 
         Returns:
             False if that takes more time or memory than this function has: then the first run over the version does.
+        """
+
+    def suggest_bounds(
+        self, table: LinkedTable, *, groups: Sequence[Column], columns: Sequence[Column]
+    ) -> ExactSuggestions:
+        """Measure the present version of a table, exactly, for its owner alone.
+
+        Raises TableTooLargeError and TableUnreadableError.
         """
 
 

@@ -8,10 +8,13 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from cleanroom.adapters.aws_failures import AwsFailureError
-from cleanroom.adapters.duckdb_sandbox import EngineError, EngineLimits, Sandbox, open_sandbox
+from cleanroom.adapters.duckdb_components import row_key
+from cleanroom.adapters.duckdb_sandbox import EngineError, EngineLimits, Sandbox, open_sandbox, quoted
+from cleanroom.adapters.duckdb_suggestions import measure
+from cleanroom.adapters.entity_labels import labelled, rows_of
 from cleanroom.adapters.parquet_schema import check_linked, merged, read_columns, read_samples
 from cleanroom.adapters.pinned_files import PinnedFiles
-from cleanroom.errors import OwnPrivacyPolicyError, TableUnreadableError
+from cleanroom.errors import OwnPrivacyPolicyError, TableTooLargeError, TableUnreadableError
 from cleanroom.ports import TableDescription
 from cleanroom.rooms.tables import Column, LinkedTable, ObjectVersion, TableVersion
 
@@ -20,12 +23,14 @@ if TYPE_CHECKING:
 
     from cleanroom.adapters.entity_labels import EntityLabels
     from cleanroom.adapters.pinned_files import VersionedObjects
+    from cleanroom.rooms.suggestions import ExactSuggestions
 
 MAX_OBJECTS = 1000
 """Objects of one table: each is opened for its footer before a run is priced."""
 OWN_POLICY_MARKER = "_own_privacy_policy"
 """An object of this name beside a table's: its owner says that the table has a privacy policy of its own (B-07)."""
 _FOOTER_BLOCK_BYTES = 64 << 10
+_MEASURING = EngineLimits(memory_bytes=900 << 20, seconds=15.0, spill_bytes=384 << 20)
 _REMEMBERED_FOOTERS = 10_000
 
 
@@ -98,6 +103,39 @@ class ParquetTableStore:
         except EngineError:
             return False
         return True
+
+    def suggest_bounds(
+        self, table: LinkedTable, *, groups: Sequence[Column], columns: Sequence[Column]
+    ) -> ExactSuggestions:
+        """Measure the present version for its owner: exact figures.
+
+        Raises:
+            TableTooLargeError: that takes more time or memory than this function has.
+            TableUnreadableError: as `resolve`.
+        """
+        version = self.resolve(table)
+        files = PinnedFiles(self._objects)
+        rows = rows_of(files.add("t0", version.objects))
+        named = {e.column.lower() for e in table.entity_columns} | {c.name.lower() for c in (*groups, *columns)}
+        selected = ", ".join(quoted(c.name) for c in table.columns if c.name.lower() in named)
+        entity = None
+        try:
+            if table.entity_label is not None and self._labels is not None:
+                entity = quoted(table.entity_label)
+                (labels,) = files.add("labels", [self._labels.of(table, version)], source=self._labels.stored)
+                rows = labelled(rows, row_key=row_key(table), selected=selected, label=entity, labels=labels)
+                rows = f"({rows})"
+            elif len(table.entity_columns) == 1:
+                entity = quoted(table.entity_columns[0].column)
+            with open_sandbox(_MEASURING, files=files) as sandbox:
+                return measure(sandbox, rows, version=version.digest, entity=entity, groups=groups, columns=columns)
+        except EngineError:
+            if files.failure is not None:
+                raise files.failure from None
+            raise TableTooLargeError(
+                f"{table.full_name} cannot be measured within the {_MEASURING.seconds:g} seconds and the memory of one "
+                "call: ask for fewer columns and no groups, or declare bounds from what is known of the table"
+            ) from None
 
     def _read_footers(self, full_name: str, version: TableVersion, positions: Sequence[int]) -> None:
         files = PinnedFiles(self._objects, block_bytes=_FOOTER_BLOCK_BYTES, whole_below_bytes=_FOOTER_BLOCK_BYTES)

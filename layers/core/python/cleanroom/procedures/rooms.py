@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cleanroom.edge import Procedure
 from cleanroom.use_cases import arguments as a
-from cleanroom.use_cases import audit_views, datasets, dp_task, rooms, settings, templates
+from cleanroom.use_cases import audit_views, datasets, dp_task, rooms, settings, suggestions, templates
 
 if TYPE_CHECKING:
     from cleanroom.edge import Routes
@@ -21,6 +21,7 @@ ROOMS: Routes[RoomServices] = {
         arguments=a.CleanRoomArguments, call=rooms.create_or_update_cleanroom_listing
     ),
     ("provider", "link_datasets"): Procedure(arguments=a.LinkDatasets, call=datasets.link_provider_datasets),
+    ("provider", "suggest_bounds"): Procedure(arguments=a.SuggestBounds, call=suggestions.suggest_provider_bounds),
     ("provider", "unlink_datasets"): Procedure(arguments=a.UnlinkDatasets, call=datasets.unlink_provider_datasets),
     ("provider", "view_provider_datasets"): Procedure(
         arguments=a.CleanRoomArguments, call=datasets.view_provider_datasets
@@ -53,6 +54,7 @@ ROOMS: Routes[RoomServices] = {
     ("consumer", "install_cleanroom"): Procedure(arguments=a.CleanRoomArguments, call=rooms.install_cleanroom),
     ("consumer", "uninstall_cleanroom"): Procedure(arguments=a.CleanRoomArguments, call=rooms.uninstall_cleanroom),
     ("consumer", "link_datasets"): Procedure(arguments=a.LinkDatasets, call=datasets.link_consumer_datasets),
+    ("consumer", "suggest_bounds"): Procedure(arguments=a.SuggestBounds, call=suggestions.suggest_consumer_bounds),
     ("consumer", "unlink_datasets"): Procedure(arguments=a.UnlinkDatasets, call=datasets.unlink_consumer_datasets),
     ("consumer", "view_provider_datasets"): Procedure(
         arguments=a.CleanRoomArguments, call=datasets.view_provider_datasets

@@ -71,6 +71,18 @@ class ViewOwnAuditLog(CleanRoomArguments, frozen=True, kw_only=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 100
 
 
+class SuggestBounds(CleanRoomArguments, frozen=True, kw_only=True):
+    """Propose bounds for a linked table of the caller's own.
+
+    group_columns: by which templates are meant to group. columns: whose ranges are asked for; empty for all that can
+    have one.
+    """
+
+    table: Name
+    group_columns: Annotated[tuple[Name, ...], msgspec.Meta(max_length=8)] = ()
+    columns: Annotated[tuple[Name, ...], msgspec.Meta(max_length=30)] = ()
+
+
 class UnlinkDatasets(CleanRoomArguments, frozen=True, kw_only=True):
     """Unlink tables by name."""
 
