@@ -12,7 +12,7 @@ import pytest
 
 from cleanroom.adapters.memory import parquet_bytes
 from cleanroom.verify_receipt import NotVerifiedError, verified_receipt
-from tests.end_to_end.deployed import CARRIERS, SECRETS, VISITS, Room, eventually, furnished_room
+from tests.end_to_end.deployed import CARRIERS, POLICY, SECRETS, VISITS, Room, eventually, furnished_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -278,3 +278,22 @@ def logs_of(room: Room) -> str:
         pages = client.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"])
         found += [event["message"] for page in pages for event in page["events"]]
     return "\n".join(found)
+
+
+def test_several_entity_columns_are_joined_in_a_bucket_that_no_party_sees(room: Room) -> None:
+    """B-04: made when linked, and by the first run over a new version; each function under its role."""
+    table = VISITS.append_column("household", VISITS.column("person"))
+    name = f"joined_{uuid4().hex[:10]}"
+    for rows in (table, table.slice(0, table.num_rows - 1)):
+        room.put("airline", name, parquet_bytes(rows))
+        if rows is table:
+            pinned = {"pin": {"person": "person", "household": "household"}}
+            linked = room("airline", "provider", "link_datasets", tables=[name], policies={name: POLICY},
+                          entity_columns={name: pinned})["linked"][0]  # fmt: skip
+            assert linked["entities_joined"] == "now"
+        answer = room.run(provider_tables=[name])
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["receipt"]["entity"] == f"person or household of airline.{name}"
+    assert len([key for key in room.keys("EntitiesBucketName") if key.startswith(f"airline/{name}/")]) == 2
+    measured = room("airline", "provider", "suggest_bounds", table=name)["measured"]
+    assert measured["exact_entities"] > 0
