@@ -19,6 +19,9 @@ MOST_COMBINATIONS = 1_000_000
 
 _MOST_CODED = 1_000
 
+_ALL_BOOLEANS = 3
+"""False, true and NULL; an owner may declare fewer."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Factor:
@@ -74,7 +77,7 @@ def key_name(position: int) -> str:
 def inside(key: Scalar) -> exp.Expr | None:
     """Return the condition that a row's key is in its declared domain; None where it always is."""
     held = key.declared or isinstance(key.sql, exp.Column | exp.TryCast)
-    if key.values is None or key.type is ColumnType.BOOLEAN or not held:
+    if key.values is None or not held or (key.type is ColumnType.BOOLEAN and len(key.values) == _ALL_BOOLEANS):
         return None
     listed = [v for v in key.values if not isinstance(v, exp.Null)]
     condition: exp.Expr = exp.In(this=key.sql.copy(), expressions=[v.copy() for v in listed])

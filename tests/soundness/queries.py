@@ -1,0 +1,310 @@
+"""Whole random queries: one or two measured SELECTs, and what may stand above them. One place to add an aggregate.
+
+A query is its text with its meaning: the measurements as `Asked`, for `reference.py` to compute, and the release as a
+function of what they give without noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from cleanroom.rooms.settings import NoiseMechanism, PrivacySettings
+from cleanroom.rooms.tables import ColumnType
+from tests.soundness import meaning as mean
+from tests.soundness.expressions import Expression, Expressions
+from tests.soundness.relations import Read, Relations
+from tests.soundness.schemas import Schema, random_schema
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+T = ColumnType
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One number to be measured per group: rows, values of `x`, entities, or the sum of `x`."""
+
+    kind: str
+    x: Expression | None = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} {self.x.sql}" if self.x is not None else self.kind
+
+
+Numbers = dict[str, Any]
+"""Part's name -> its number in one group, as released without noise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Aggregate:
+    """One output over groups.
+
+    Attributes:
+        sql: text.
+        parts: what is measured for it.
+        of: its value from the numbers of these.
+        pool: aggregates of one pool share their parts; each call of addnoise is a pool.
+        gaussian: which noise; None: as the settings say.
+    """
+
+    sql: str
+    parts: tuple[Part, ...]
+    of: Callable[[Numbers], Any]
+    pool: str = ""
+    gaussian: bool | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One measured SELECT.
+
+    Attributes:
+        sql: text.
+        read: FROM and WHERE.
+        keys: of GROUP BY.
+        aggregates: outputs after the keys.
+        keep: HAVING, of the outputs.
+        at_least: entities that a group must have.
+    """
+
+    sql: str
+    read: Read
+    keys: tuple[Expression, ...]
+    aggregates: tuple[Aggregate, ...]
+    keep: Callable[[list[Any]], bool]
+    at_least: int
+
+
+Released = list[list[Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """A whole query with its room.
+
+    Attributes:
+        sql: text.
+        schema: the room's tables.
+        settings: of the reader.
+        asked: measured SELECTs, in the order of the text.
+        above: the release, from what each of `asked` gives.
+    """
+
+    sql: str
+    schema: Schema
+    settings: PrivacySettings
+    asked: tuple[Asked, ...]
+    above: Callable[[list[Released]], Released] = field(default=lambda given: given[0])
+
+
+def _rows(_: Queries, __: list[Expression]) -> Aggregate:
+    part = Part(kind="rows")
+    return Aggregate(sql="COUNT(*)", parts=(part,), of=lambda n: n[part.name])
+
+
+def _values(q: Queries, scope: list[Expression]) -> Aggregate:
+    x = q.expressions.expression(q.rng.choice([T.TEXT, T.DOUBLE, T.INTEGER, T.BOOLEAN, T.DATE]), scope)
+    part = Part(kind="values", x=x)
+    return Aggregate(sql=f"COUNT({x.sql})", parts=(part,), of=lambda n: n[part.name])
+
+
+def _count_if(q: Queries, scope: list[Expression]) -> Aggregate:
+    x = q.expressions.expression(T.BOOLEAN, scope)
+    part = Part(kind="values", x=replace(x, sql=f"if {x.sql}", of=lambda row: True if x.of(row) is True else None))
+    return Aggregate(sql=f"COUNT_IF({x.sql})", parts=(part,), of=lambda n: n[part.name])
+
+
+def _entities(q: Queries, scope: list[Expression]) -> Aggregate:
+    shown = [c for c in scope if c.entity]
+    if not shown:
+        return _rows(q, scope)
+    part = Part(kind="entities")
+    return Aggregate(sql=f"COUNT(DISTINCT {q.rng.choice(shown).sql})", parts=(part,), of=lambda n: n[part.name])
+
+
+def _sum(q: Queries, scope: list[Expression]) -> Aggregate:
+    part = Part(kind="sum", x=q.expressions.summed(scope))
+    return Aggregate(sql=f"SUM({part.x.sql})", parts=(part,), of=lambda n: n[part.name])  # type: ignore[union-attr]
+
+
+def _average(q: Queries, scope: list[Expression]) -> Aggregate:
+    x = q.expressions.summed(scope)
+    total, count = Part(kind="centred sum", x=x), Part(kind="values", x=x)
+
+    def of(n: Numbers) -> float | None:
+        if n[count.name] <= 0:
+            return None
+        lo, hi, middle = n[f"ends {x.sql}"]
+        return min(max(middle + n[total.name] / n[count.name], lo), hi)
+
+    return Aggregate(sql=f"AVG({x.sql})", parts=(total, count), of=of)
+
+
+def _mean(q: Queries, scope: list[Expression]) -> Aggregate:
+    """SUM(x) / COUNT(x): both measured, so that the sum is taken around the middle."""
+    x = q.expressions.summed(scope)
+    total, count = Part(kind="sum", x=x), Part(kind="values", x=x)
+    return Aggregate(
+        sql=f"SUM({x.sql}) / COUNT({x.sql})",
+        parts=(total, count),
+        of=lambda n: None if n[count.name] == 0 else n[total.name] / n[count.name],
+    )
+
+
+def _added(q: Queries, scope: list[Expression]) -> Aggregate:
+    a, b = q.aggregate(scope), q.aggregate(scope)
+    return Aggregate(
+        sql=f"({a.sql} + 2 * {b.sql})",
+        parts=(*a.parts, *b.parts),
+        of=lambda n: mean.strict(lambda x, y: x + 2 * y)(a.of(n), b.of(n)),
+    )
+
+
+def _with_noise_of_its_own(q: Queries, scope: list[Expression]) -> Aggregate:
+    a = q.rng.choice(AGGREGATES[:-1])(q, scope)
+    gaussian = q.rng.choice([True, False])
+    sql = f"cleanroom.addnoise({a.sql}, {q.rng.choice(['0.5', '2'])}, 0.5, {str(gaussian).upper()})"
+    return replace(a, sql=sql, pool=sql, gaussian=gaussian)
+
+
+AGGREGATES: list[Callable[[Queries, list[Expression]], Aggregate]] = [
+    _rows,
+    _values,
+    _count_if,
+    _entities,
+    _sum,
+    _sum,
+    _average,
+    _mean,
+    _added,
+    _with_noise_of_its_own,
+]
+"""What is measured. A new aggregate of the compiler is one more entry."""
+
+
+class Queries:
+    """Makes random queries."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.schema = random_schema(rng)
+        self.expressions = Expressions(rng)
+        self.relations = Relations(rng, self.schema, self.expressions)
+
+    def aggregate(self, scope: list[Expression]) -> Aggregate:
+        """Return something to measure, without noise of its own."""
+        return self.rng.choice(AGGREGATES[:-2])(self, scope)
+
+    def query(self) -> Query:
+        """Return a whole query."""
+        settings = self.settings()
+        threshold = settings.threshold_value if settings.threshold else 0
+        make = self.rng.choice([*[self._alone] * 6, self._computed_above, self._summed_above, self._two])
+        return make(settings, threshold)
+
+    def settings(self) -> PrivacySettings:
+        """Return the reader's settings."""
+        settings = PrivacySettings(differential=True, epsilon=Fraction(self.rng.choice(["0.1", "1", "3"])))
+        if self.rng.random() < 0.4:
+            settings = replace(settings, noise_mechanism=NoiseMechanism.GAUSSIAN)
+        if self.rng.random() < 0.1:
+            settings = replace(settings, threshold=True, threshold_value=self.rng.choice([1, 2, 3]))
+        return settings
+
+    def asked(self, threshold: int) -> Asked:
+        """Return one measured SELECT; its outputs are k0, …, a0, …."""
+        read = self.relations.read(protected=True, depth=2)
+        scope = list(read.scope)
+        keys = [self.key(scope) for _ in range(self.rng.choice([0, 0, 1, 1, 1, 2, 3]))]
+        keys = [k for i, k in enumerate(keys) if not k.entity and k.sql not in {o.sql for o in keys[:i]}]
+        aggregates = [self.rng.choice(AGGREGATES)(self, scope) for _ in range(self.rng.randint(1, 4))]
+        shown = [f"{k.sql} AS g{i}" for i, k in enumerate(keys)]
+        shown += [f"{a.sql} AS a{i}" for i, a in enumerate(aggregates)]
+        sql = f"SELECT {', '.join(shown)} FROM {read.sql}"
+        if keys:
+            sql += " GROUP BY " + ", ".join(
+                k.sql if not k.constant and self.rng.random() < 0.5 else str(i + 1) for i, k in enumerate(keys)
+            )
+        keep: Callable[[list[Any]], bool] = lambda _: True  # noqa: E731
+        if self.rng.random() < 0.15:
+            sql += f" HAVING {aggregates[0].sql} > 1"
+            keep = lambda row: row[len(keys)] is not None and row[len(keys)] > 1  # noqa: E731
+        at_least = max(threshold, *(t.policy.min_entities for t in read.protected))
+        return Asked(sql=sql, read=read, keys=tuple(keys), aggregates=tuple(aggregates), keep=keep, at_least=at_least)
+
+    def key(self, scope: list[Expression]) -> Expression:
+        """Return a group key."""
+        listed = [c for c in scope if c.values is not None and not c.entity]
+        if listed and self.rng.random() < 0.4:
+            return self.rng.choice(listed)
+        if self.rng.random() < 0.12:
+            a, b = (self.expressions.expression(T.BOOLEAN, scope, 1) for _ in "ab")
+            constant = a.constant and b.constant
+            return Expression(
+                sql=f"(CASE WHEN {a.sql} THEN 'p' WHEN {b.sql} THEN 'q' END)",
+                type=T.TEXT,
+                constant=constant,
+                values=None if constant else ("p", "q", None),
+                of=lambda row: "p" if a.of(row) is True else "q" if b.of(row) is True else None,
+            )
+        kind = self.rng.choice([T.TEXT, T.TEXT, T.BOOLEAN, T.INTEGER, T.DATE, T.DOUBLE, T.DECIMAL, T.TIMESTAMP])
+        found = self.expressions.column(kind, scope) if self.rng.random() < 0.6 else None
+        return found or self.expressions.expression(kind, scope)
+
+    def _text(self, body: str) -> str:
+        ctes = self.relations.ctes
+        return f"WITH {', '.join(ctes)} {body}" if ctes else body
+
+    def _query(self, body: str, settings: PrivacySettings, *asked: Asked, **above: Any) -> Query:
+        return Query(sql=self._text(body), schema=self.schema, settings=settings, asked=asked, **above)
+
+    def _alone(self, settings: PrivacySettings, threshold: int) -> Query:
+        asked = self.asked(threshold)
+        order = f" ORDER BY {self.rng.randint(1, len(asked.keys) + 1)} DESC" if self.rng.random() < 0.3 else ""
+        return self._query(asked.sql + order, settings, asked)
+
+    def _computed_above(self, settings: PrivacySettings, threshold: int) -> Query:
+        """A measurement in a subquery, arithmetic and a filter above it."""
+        asked = self.asked(threshold)
+        place = len(asked.keys)
+        keys = "".join(f"m.g{i}, " for i in range(place))
+
+        def above(given: list[Released]) -> Released:
+            kept = [r for r in given[0] if r[place] is not None and r[place] >= 0]
+            return [[*r[:place], float(r[place]) / 4] for r in kept]
+
+        return self._query(
+            f"SELECT {keys}m.a0 / 4 AS q FROM ({asked.sql}) m WHERE m.a0 >= 0", settings, asked, above=above
+        )
+
+    def _summed_above(self, settings: PrivacySettings, threshold: int) -> Query:
+        """An aggregate of a measurement."""
+        asked = self.asked(threshold)
+        place = len(asked.keys)
+
+        def above(given: list[Released]) -> Released:
+            values = [r[place] for r in given[0] if r[place] is not None]
+            return [[len(given[0]), sum(values) if values else None]]
+
+        return self._query(f"SELECT COUNT(*) AS n, SUM(m.a0) AS s FROM ({asked.sql}) m", settings, asked, above=above)
+
+    def _two(self, settings: PrivacySettings, threshold: int) -> Query:
+        """Two measurements side by side."""
+        one, other = self.asked(threshold), self.asked(threshold)
+        places = len(one.keys), len(other.keys)
+
+        def above(given: list[Released]) -> Released:
+            return [[a[places[0]], b[places[1]]] for a in given[0] for b in given[1]]
+
+        body = f"SELECT m.a0 AS x, n.a0 AS y FROM ({one.sql}) m CROSS JOIN ({other.sql}) n"
+        return self._query(body, settings, one, other, above=above)
+
+
+def random_query(rng: random.Random) -> Query:
+    """Return a random query in a random room; nearly all have a private meaning."""
+    return Queries(rng).query()

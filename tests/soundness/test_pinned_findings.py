@@ -1,0 +1,27 @@
+"""What the comparison with the reference has found, each with the old wrong value."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from cleanroom.rooms.tables import Domain
+from tests.unit.templates.compiling import CUSTOMERS, SEGMENTS, Engine, compiled, ran
+
+
+def test_rows_outside_a_declared_domain_of_a_boolean_weigh_nothing():
+    """Before: they were in no group, but the entity was scaled down for them: 1024 steps instead of 2048."""
+    policy = replace(CUSTOMERS.policy, max_rows=1, max_groups=2, domains={"active": Domain(values=(True,))})
+    plan = compiled(
+        "SELECT active, COUNT(*) AS n FROM customers GROUP BY active",
+        tables=(replace(CUSTOMERS, policy=policy), SEGMENTS),
+    )
+    engine = Engine(customers=[("a", "gold", "X", 1, 1.0, 1, None, None, active, None) for active in (True, False) * 2])
+    engine.load(plan)
+    assert engine.exact(plan.measurements[0]) == [{"k0": True, "c0": 2048}]
+
+
+def test_the_remainder_of_what_is_never_negative_is_never_negative():
+    """Before: the range of `age % 7` with age from 0 was -6 to 6, so that its grid was twice as coarse for AVG."""
+    (measurement,) = compiled("SELECT AVG(age % 7) AS m FROM customers").measurements
+    assert measurement.bounds["clamp of c0"] == "0 to 6"
+    assert ran("SELECT SUM(age % 7) AS s FROM customers", {"customers": [("a", *"gX", 13, *[None] * 6)]}) == [(6.0,)]
