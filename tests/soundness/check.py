@@ -9,7 +9,8 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from tests.soundness.schemas import Rows, Schema
 
 RUN_KEY = 7
+SUMS = ("sum", "centred sum")
 ARROW_OF = {
     "BIGINT": pa.int64(),
     "DOUBLE": pa.float64(),
@@ -203,19 +205,21 @@ class _Compared:
 
     def __init__(self, m: Measurement, table: Table, measured: Measured, *, gaussian: bool) -> None:
         self.m, self.table, self.measured, self.gaussian = m, table, measured, gaussian
-        self.found: dict[tuple[str, str], set[bool]] = {}
+        self.found: dict[tuple[str, str], dict[bool, Part]] = {}
         self.unclear = False
         used: set[str] = set()
         for aggregate, part in self._wanted():
-            self.found[aggregate.pool, part.name] = set()
+            seen = self.found[aggregate.pool, part.name] = {}
             for centred in (True, False):
                 for place, c in enumerate(m.columns):
-                    if self._is(c, place, aggregate, part, centred=centred):
+                    known = self._known_as(c, place, aggregate, part, centred=centred)
+                    if known is not None:
                         used.add(c.name)
-                        self.found[aggregate.pool, part.name].add(centred)
-            if not self.found[aggregate.pool, part.name]:
+                        seen[centred] = known
+            if not seen:
                 there = [(c.meaning, c.norm, c.sensitivity, table.column(i)) for i, c in enumerate(m.columns)]
-                raise UnsoundError(f"no column is {part.name}: {self._expected(aggregate, part)}; there are {there}")
+                expected = self._expected(aggregate, part)
+                raise UnsoundError(f"no column is {part.name}: {expected}; there are {there}, {dict(m.bounds)}")
         for c in m.columns:
             if c.name not in used:
                 raise UnsoundError(f"{c.name} ({c.meaning}) is nothing that was asked for")
@@ -228,32 +232,47 @@ class _Compared:
             wanted.append((Aggregate(sql="", parts=(entities,), of=lambda _: None), entities))
         return wanted
 
-    def _is(self, c: MeasuredColumn, place: int, aggregate: Aggregate, part: Part, *, centred: bool) -> bool:
-        sums = part.kind in ("sum", "centred sum")
+    def _known_as(
+        self, c: MeasuredColumn, place: int, aggregate: Aggregate, part: Part, *, centred: bool
+    ) -> Part | None:
+        """Return the part as which the column was measured, or None where it is another."""
+        sums = part.kind in SUMS
         kind = {"rows": "count", "values": "count", "entities": "entities"}.get(part.kind, "sum")
         if _class(c) != kind or (not sums and centred) or (part.kind == "centred sum" and not centred):
-            return False
+            return None
         if sums and c.meaning.startswith("sum around") != centred:
-            return False
+            return None
         gaussian = self._gaussian(aggregate)
-        seen = Part(kind="centred sum", x=part.x) if sums and centred else part
-        expected = self.measured.integers(seen, gaussian=gaussian)
         there = self.table.column(place)
-        return (
-            (c.norm == "l2") == gaussian
-            and c.unit == self.measured.unit(seen)
-            and c.sensitivity == self.measured.sensitivity(seen, gaussian=gaussian)
-            and all(there.get(g, 0) == expected.get(g, 0) for g in there.keys() | expected.keys())
-        )
+        for seen in self._seen(c, part, centred=centred):
+            expected = self.measured.integers(seen, gaussian=gaussian)
+            if (
+                (c.norm == "l2") == gaussian
+                and c.unit == self.measured.unit(seen)
+                and c.sensitivity == self.measured.sensitivity(seen, gaussian=gaussian)
+                and all(there.get(g, 0) == expected.get(g, 0) for g in there.keys() | expected.keys())
+            ):
+                return seen
+        return None
+
+    def _seen(self, c: MeasuredColumn, part: Part, *, centred: bool) -> list[Part]:
+        """Return the part as it may be measured: in the range that the grammar knows, or in that of the receipt.
+
+        A range that follows from others may be found narrower, or wider; the promise is about the one that is stated.
+        """
+        if part.kind not in SUMS or part.x is None:
+            return [part]
+        kind = "centred sum" if centred else "sum"
+        stated = self.m.bounds.get(f"clamp of {c.name}", "").split(" to ")
+        ranges = [part.x.range]
+        if len(stated) == 2:
+            ranges.append((Fraction(stated[0]), Fraction(stated[1])))
+        return [Part(kind=kind, x=replace(part.x, range=r)) for r in ranges]
 
     def _expected(self, aggregate: Aggregate, part: Part) -> Any:
         gaussian = self._gaussian(aggregate)
-        return (
-            part.x and part.x.range,
-            self.measured.unit(part),
-            self.measured.sensitivity(part, gaussian=gaussian),
-            self.measured.integers(part, gaussian=gaussian),
-        )
+        sensitivity = self.measured.sensitivity(part, gaussian=gaussian)
+        return part.x and part.x.range, sensitivity, self.measured.integers(part, gaussian=gaussian)
 
     def _gaussian(self, aggregate: Aggregate) -> bool:
         return self.gaussian if aggregate.gaussian is None else aggregate.gaussian
@@ -266,17 +285,16 @@ class _Compared:
         rows = self.measured.released(self._numbers, entities=entities)
         return None if self.unclear else rows
 
-    def _numbers(self, aggregate: Aggregate, part: Part) -> tuple[dict[Group, int], bool]:
-        """Return a part's integers, and whether it is a sum around the middle."""
-        gaussian = self._gaussian(aggregate)
-        options = self.found.get((aggregate.pool, part.name), {False})
+    def _numbers(self, aggregate: Aggregate, part: Part) -> tuple[dict[Group, int], Part]:
+        """Return a part's integers, and the part as it was measured."""
+        options = self.found.get((aggregate.pool, part.name), {False: part})
         names = {p.name for a in self.measured.asked.aggregates if a.pool == aggregate.pool for p in a.parts}
-        centred = options == {True}
+        centred = True in options
         if len(options) == 2:
             centred = part.x is not None and f"values {part.x.sql}" in names
             self.unclear = self.unclear or (not centred and "rows" in names)
-        seen = Part(kind="centred sum", x=part.x) if centred else part
-        return self.measured.integers(seen, gaussian=gaussian), centred
+        seen = options[centred]
+        return self.measured.integers(seen, gaussian=self._gaussian(aggregate)), seen
 
 
 def _class(c: MeasuredColumn) -> str:

@@ -104,7 +104,7 @@ class Measured:
     def __init__(self, asked: Asked, database: Rows) -> None:
         self.asked = asked
         self.bounds = bounds(asked)
-        self._known: dict[tuple[str, bool], dict[Group, int]] = {}
+        self._known: dict[tuple[Any, ...], dict[Group, int]] = {}
         self.public = _public_groups(asked, database)
         self.by_entity: dict[Any, dict[Group, list[Row]]] = defaultdict(lambda: defaultdict(list))
         for entity, row in asked.read.rows(database):
@@ -128,9 +128,10 @@ class Measured:
 
     def integers(self, part: Part, *, gaussian: bool) -> dict[Group, int]:
         """Return the bounded total of every group in steps."""
-        if (part.name, gaussian) in self._known:
-            return self._known[part.name, gaussian]
-        totals = self._known[part.name, gaussian] = dict.fromkeys(self.groups, 0)
+        key = part.name, part.x.range if part.x is not None else None, gaussian
+        if key in self._known:
+            return self._known[key]
+        totals = self._known[key] = dict.fromkeys(self.groups, 0)
         for groups in self.by_entity.values():
             counts = {g: self._count(part, rows) for g, rows in groups.items()}
             for group, rows in groups.items():
@@ -189,32 +190,18 @@ class Measured:
         return math.trunc(Fraction(value * weight, 2**30))
 
     def released(
-        self, numbers: Callable[[Aggregate, Part], tuple[dict[Group, int], bool]], *, entities: dict[Group, int]
+        self, numbers: Callable[[Aggregate, Part], tuple[dict[Group, int], Part]], *, entities: dict[Group, int]
     ) -> list[list[Any]]:
         """Return keys and aggregates of every group without noise, after HAVING and the smallest group.
 
         Args:
-            numbers: of a part of an aggregate: group -> steps, and whether they are taken around the middle.
+            numbers: of a part of an aggregate: group -> steps, and the part as it was measured: a sum may have been
+                taken around the middle.
             entities: group -> steps; read where a smallest group is asked for.
         """
         found = []
         for group in sorted(self.groups, key=repr):
-            row = list(group)
-            for aggregate in self.asked.aggregates:
-                shown: dict[str, Any] = {}
-                for part in aggregate.parts:
-                    steps, centred = numbers(aggregate, part)
-                    shown[part.name] = self._shown(part, steps[group], centred=centred)
-                for part in aggregate.parts:
-                    if part.kind in ("sum", "centred sum") and numbers(aggregate, part)[1]:
-                        assert part.x is not None
-                        on = grid(part.x, centred=True)
-                        middle = float(on.middle * on.unit)
-                        shown[f"ends {part.x.sql}"] = (*map(float, on.ends), middle)
-                        if part.kind == "sum":
-                            count = Part(kind="values", x=part.x)
-                            shown[part.name] += middle * self._shown(count, numbers(aggregate, count)[0][group])
-                row.append(aggregate.of(shown))
+            row = [*group, *(a.of(self._shown_of(a, group, numbers)) for a in self.asked.aggregates)]
             least = self.asked.at_least if self.public is not None else 0
             if least and round(entities[group] / self.bounds.count_unit) < least:
                 continue
@@ -222,9 +209,30 @@ class Measured:
                 found.append(row)
         return found
 
-    def _shown(self, part: Part, steps: int, *, centred: bool = False) -> Any:
-        if part.x is not None and part.kind in ("sum", "centred sum"):
-            return float(steps) * float(grid(part.x, centred=centred).unit)
+    def _shown_of(
+        self,
+        aggregate: Aggregate,
+        group: Group,
+        numbers: Callable[[Aggregate, Part], tuple[dict[Group, int], Part]],
+    ) -> dict[str, Any]:
+        """Return part's name -> its number as it is shown; of a centred sum also the ends and the middle."""
+        shown: dict[str, Any] = {}
+        for part in aggregate.parts:
+            steps, seen = numbers(aggregate, part)
+            shown[part.name] = self._shown(seen, steps[group])
+            if seen.kind == "centred sum":
+                assert seen.x is not None
+                on = grid(seen.x, centred=True)
+                middle = float(on.middle * on.unit)
+                shown[f"ends {seen.x.sql}"] = (*map(float, on.ends), middle)
+                if part.kind == "sum":  # what was taken off each value is put back with their count
+                    counts, count = numbers(aggregate, Part(kind="values", x=seen.x))
+                    shown[part.name] += middle * self._shown(count, counts[group])
+        return shown
+
+    def _shown(self, part: Part, steps: int) -> Any:
+        if part.kind in ("sum", "centred sum"):
+            return float(steps) * float(self.unit(part))
         return round(steps / self.bounds.count_unit)
 
 

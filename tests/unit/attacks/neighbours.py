@@ -4,7 +4,7 @@ A caller's text is made at random, sound and unsound constructs alike. What the 
 accepts is run on a database and on the same without all rows of one entity, and everything that noise is later added to
 is compared in the declared norm, with types, keys and errors. Nothing here knows the ownership rules.
 
-`PYTHONPATH=layers/core/python python -m tests.fuzz neighbours --cases 5000` looks for more than the unit tests have time for.
+`PYTHONPATH=layers/core/python python -m tests.fuzz neighbours --cases 5000` looks for more than there is time for.
 """
 
 from __future__ import annotations
