@@ -6,7 +6,7 @@ the compiler is used but the names of types.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,7 @@ class Expression:
         of_public: the value in a row of that relation.
         constant: whether it depends on no row.
         entity: whether it is the entity of the row.
+        column: whether it is a column of a table as it is.
     """
 
     sql: str
@@ -69,6 +70,7 @@ class Expression:
     of_public: Callable[[Row], Any] | None = None
     constant: bool = False
     entity: bool = False
+    column: bool = False
 
 
 def combined(sql: str, kind: ColumnType, do: Callable[..., Any], *parts: Expression, span: Range = OPEN) -> Expression:
@@ -171,7 +173,10 @@ NUMBER = "number"
 
 @dataclass(frozen=True)
 class Production:
-    """`text` with arguments of these types put in; NULL as soon as one is, unless `lazy`."""
+    """`text` with arguments of these types put in; NULL as soon as one is, unless `lazy`.
+
+    `listed`: what it can be is known beforehand, where its range is closed.
+    """
 
     type: ColumnType
     text: str
@@ -179,6 +184,7 @@ class Production:
     do: Callable[..., Any]
     span: Callable[..., Range] = field(default=lambda *_: OPEN)
     lazy: bool = False
+    listed: bool = False
 
 
 def _integer(text: str, do: Callable[..., Any], span: Callable[..., Range]) -> Production:
@@ -204,16 +210,19 @@ PRODUCTIONS: list[Production] = [
         (T.INTEGER,),
         lambda a: mean.remainder(a, 7),
         lambda a: (Fraction(0 if a[0] is not None and a[0] >= 0 else -6), Fraction(6)),
+        listed=True,
     ),
     Production(T.INTEGER, "ABS({})", (T.INTEGER,), lambda a: mean.whole(abs(a)), distance),
     Production(T.INTEGER, "(-{})", (T.INTEGER,), lambda a: mean.whole(-a), negative),
-    Production(T.INTEGER, "SIGN({})", (NUMBER,), mean.sign, within(-1, 1)),
+    Production(T.INTEGER, "SIGN({})", (NUMBER,), mean.sign, within(-1, 1), listed=True),
     Production(T.INTEGER, "LENGTH({})", (T.TEXT,), len, within(0, None)),
     Production(T.INTEGER, "{}::INTEGER", (T.TEXT,), mean.to_integer),
     Production(T.INTEGER, "TRY_CAST({} AS BIGINT)", (T.DOUBLE,), mean.to_integer, first_range),
     Production(T.INTEGER, "{}::INT", (T.BOOLEAN,), int),
     *(
-        Production(T.INTEGER, f"EXTRACT({name} FROM {{}})", (T.DATE,), lambda d, n=name: mean.field(n, d), span)
+        Production(
+            T.INTEGER, f"EXTRACT({name} FROM {{}})", (T.DATE,), lambda d, n=name: mean.field(n, d), span, listed=True
+        )
         for name, span in {
             "year": lambda *_: OPEN,
             "quarter": within(1, 4),
@@ -224,7 +233,7 @@ PRODUCTIONS: list[Production] = [
             "doy": within(1, 366),
         }.items()
     ),
-    Production(T.INTEGER, "HOUR({})", (T.TIMESTAMP,), lambda t: t.hour, within(0, 23)),
+    Production(T.INTEGER, "HOUR({})", (T.TIMESTAMP,), lambda t: t.hour, within(0, 23), listed=True),
     _double("({} / {})", mean.ratio, over),
     _double("(1.0 * {} * {})", _times, times),
     _double("(0.0 + {} + {})", lambda a, b: a + b, plus),
@@ -415,7 +424,11 @@ class Expressions:
             return production.do(*seen) if production.lazy else mean.strict(production.do)(*seen)
 
         span = production.span(*(p.range for p in parts))
-        return combined(production.text.format(*texts), production.type, do, *parts, span=span)
+        result = combined(production.text.format(*texts), production.type, do, *parts, span=span)
+        lo, hi = span
+        if production.listed and lo is not None and hi is not None and not result.constant:
+            return replace(result, values=(*range(ceil(lo), floor(hi) + 1), None))
+        return result
 
     def _literal(self, kind: ColumnType) -> Expression:
         if kind is T.DATE:

@@ -169,7 +169,10 @@ def joined(*texts: str) -> str:
 
 
 def part_of_text(text: str, start: int, length: int) -> str:
-    first = max(len(text) + start, 0) if start < 0 else start - 1
+    """Return a part from a position on; from one before the text, counted from its end, nothing."""
+    if start < -len(text):
+        return ""
+    first = len(text) + start if start < 0 else start - 1
     return text[first : first + length]
 
 

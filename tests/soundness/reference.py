@@ -101,11 +101,12 @@ def bounds(asked: Asked) -> Bounds:
 class Measured:
     """One measured SELECT on one database."""
 
-    def __init__(self, asked: Asked, database: Rows) -> None:
-        self.asked = asked
+    def __init__(self, asked: Asked, database: Rows, *, public: set[Group] | None = None) -> None:
+        """Take what is asked of which database; `public`: all groups, where they are known better than from here."""
+        self.asked, self.database = asked, database
         self.bounds = bounds(asked)
         self._known: dict[tuple[Any, ...], dict[Group, int]] = {}
-        self.public = _public_groups(asked, database)
+        self.public = _public_groups(asked, database) if public is None else public
         self.by_entity: dict[Any, dict[Group, list[Row]]] = defaultdict(lambda: defaultdict(list))
         for entity, row in asked.read.rows(database):
             group = tuple(mean.standard(k.of(row)) for k in asked.keys)

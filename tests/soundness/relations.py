@@ -104,6 +104,7 @@ class Relations:
                     values=values,
                     range=OPEN if bounds is None else (bounds.lo, bounds.hi),
                     entity=c.name == entity,
+                    column=True,
                 )
             )
         shown = None if entity is None else next(c for c in columns if c.entity)
