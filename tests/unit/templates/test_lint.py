@@ -51,9 +51,6 @@ def test_the_noisy_count_template_is_clean():
         (f"SELECT COUNT(*) n,\nMIN(p.a) {FROM}", (2, "extreme_value")),
         (f"SELECT COUNT(*) n,\nROW_NUMBER() OVER (ORDER BY p.a) r {FROM}", (2, "window")),
         (f"SELECT\nCOUNT(*) OVER () n {FROM}", (2, "window")),
-        (f"SELECT COUNT(*) {FROM}\nWHERE p.a IN (SELECT s.a FROM shop.s s)", (2, "subquery_expression")),
-        (f"SELECT COUNT(*) {FROM}\nWHERE EXISTS (SELECT 1 FROM shop.s s)", (2, "subquery_expression")),
-        (f"SELECT COUNT(*) {FROM}\nWHERE p.a > (SELECT AVG(s.a) FROM shop.s s)", (2, "subquery_expression")),
         (f"SELECT COUNT(*) {FROM}\nWHERE p.a IN ({{{{ ws | inclause }}}})", (2, "inclause_brackets")),
         (f"SELECT COUNT(*) {FROM}\nWHERE MONTHS_BETWEEN(p.a, p.b) > 1", (2, "unknown_function")),
         (f"SELECT COUNT(*) {FROM}\nWHERE {{{{ w | sqlsafe }}}}", (2, "missing_policy_filter")),
@@ -114,6 +111,7 @@ VALID = [
         "SELECT AVG(LEAST(GREATEST(a, 0), 99)) AS m FROM e"
     ),
     "WITH k AS (SELECT status FROM customers GROUP BY 1) SELECT status FROM k",
+    "SELECT COUNT(*) AS n FROM customers WHERE city IN (SELECT segment FROM segments)",
 ]
 
 
@@ -133,7 +131,6 @@ def test_no_refusal_is_foretold_where_the_compiler_has_none(text):
         "SELECT MEDIAN(age) AS n FROM customers",
         "SELECT ANY_VALUE(city) AS n FROM customers",
         "SELECT SUM(age) OVER (PARTITION BY city) AS n FROM customers",
-        "SELECT COUNT(*) AS n FROM customers WHERE city IN (SELECT segment FROM segments)",
         "SELECT COUNT(*) AS n FROM customers WHERE MONTHS_BETWEEN(seen, since) > 1",
     ],
 )

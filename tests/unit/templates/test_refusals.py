@@ -29,15 +29,52 @@ REFUSED = [
     ("SELECT COUNT(*) AS n FROM customers SAMPLE (10)", "unsupported_clause"),
     ("SELECT COUNT(*) AS n FROM customers PIVOT(COUNT(age) FOR city IN ('x'))", "unsupported_clause"),
     ("SELECT COUNT(*) AS n FROM read_csv('/etc/passwd')", "unsupported_source"),
+    ("SELECT COUNT(*) AS n FROM (SELECT age FROM customers EXCEPT SELECT age FROM customers) u", "unsupported_query"),
+    ("SELECT COUNT(*) AS n FROM (SELECT age FROM customers UNION SELECT age FROM customers) u", "union_of_entities"),
     (
-        "SELECT COUNT(*) AS n FROM (SELECT age FROM customers UNION ALL SELECT age FROM customers) u",
-        "unsupported_query",
+        "SELECT COUNT(*) AS n FROM (SELECT city FROM customers UNION ALL SELECT segment FROM segments) u",
+        "union_of_worlds",
+    ),
+    (
+        "SELECT COUNT(*) AS n FROM (SELECT city FROM customers UNION ALL SELECT tailnum FROM planes) u",
+        "different_entities",
+    ),
+    ("SELECT COUNT(*) AS n FROM (SELECT city FROM customers UNION ALL SELECT miles FROM flights) u", "type_mismatch"),
+    (
+        "SELECT COUNT(*) AS n FROM (SELECT city, age FROM customers UNION ALL SELECT dest FROM flights) u",
+        "union_columns",
     ),
     ("WITH RECURSIVE r AS (SELECT age FROM customers) SELECT COUNT(*) AS n FROM r", "unsupported_clause"),
     # expressions
-    ("SELECT COUNT(*) AS n FROM customers WHERE age > (SELECT AVG(age) FROM customers)", "subquery_expression"),
-    ("SELECT COUNT(*) AS n FROM customers WHERE city IN (SELECT segment FROM segments)", "subquery_expression"),
-    ("SELECT COUNT(*) AS n FROM customers WHERE EXISTS (SELECT 1 FROM segments)", "subquery_expression"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE age > (SELECT AVG(age) FROM customers)", "join_noisy_with_table"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE city IN (SELECT dest FROM flights)", "subquery_entity"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE hashed_email IN (SELECT dest FROM flights)", "subquery_entity"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE city IN (SELECT email FROM flights)", "subquery_entity"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE hashed_email IN (SELECT tailnum FROM planes)", "different_entities"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE EXISTS (SELECT 1 FROM flights)", "subquery_entity"),
+    (
+        "SELECT COUNT(*) AS n FROM customers c WHERE EXISTS (SELECT 1 FROM flights f WHERE f.dest = c.city)",
+        "correlated_subquery",
+    ),
+    (
+        (
+            "SELECT COUNT(*) AS n FROM customers c WHERE EXISTS "
+            "(SELECT 1 FROM flights f WHERE f.email = c.hashed_email OR f.miles > c.age)"
+        ),
+        "correlated_subquery",
+    ),
+    (
+        # the inner alias hides the outer one: both sides of the equality are the inner row's
+        (
+            "SELECT COUNT(*) AS n FROM customers c WHERE EXISTS "
+            "(SELECT 1 FROM flights c JOIN customers d ON c.email = d.hashed_email WHERE c.email = hashed_email)"
+        ),
+        "subquery_entity",
+    ),
+    ("SELECT COUNT(*) AS n FROM segments WHERE email IN (SELECT email FROM flights)", "subquery_entity"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE age > (SELECT weight FROM segments)", "subquery_expression"),
+    ("SELECT COUNT(*) AS n FROM customers p SEMI JOIN flights f ON p.city = f.dest", "join_without_entity"),
+    ("SELECT COUNT(*) AS n FROM segments s SEMI JOIN customers p ON p.hashed_email = s.email", "semi_join"),
     ("SELECT COUNT(*) OVER () AS n FROM customers", "window"),
     ("SELECT COUNT(*) AS n FROM customers WHERE city IN (('X', 'Y'))", "unsupported_clause"),
     ("SELECT COUNT(*) AS n FROM customers QUALIFY ROW_NUMBER() OVER (ORDER BY age) = 1", "unsupported_clause"),
@@ -95,7 +132,8 @@ REFUSED = [
     ("SELECT SUM(city) AS n FROM customers", "type_mismatch"),
     ("SELECT COUNT(*) AS n FROM customers WHERE COUNT(*) > 1", "aggregate_not_allowed"),
     ("SELECT COUNT(*) AS n FROM customers GROUP BY ROLLUP(city)", "unsupported_expression"),
-    ("SELECT DISTINCT city FROM customers", "unsupported_clause"),
+    ("SELECT DISTINCT city, COUNT(*) AS n FROM customers GROUP BY 1", "unsupported_clause"),
+    ("SELECT DISTINCT hashed_email FROM customers", "rows_released"),
     ("SELECT COUNT(*) AS n FROM (SELECT age FROM customers ORDER BY age LIMIT 1) q", "limit_on_protected"),
     ("SELECT COUNT(*) AS n, COUNT(*) AS N FROM customers", "duplicate_column"),
     ("SELECT COUNT(*) AS n FROM customers GROUP BY 7", "bad_ordinal"),
@@ -199,7 +237,7 @@ def test_only_linked_tables_can_be_named(name: str) -> None:
         ("SELECT COUNT(*) AS n FROM customers c WHERE c.agee > 3", "write age, if that was meant"),
         ("SELECT COUNT(*) AS n FROM customers WHERE zzzz > 3", "see the linked tables' columns"),
         ("SELECT COUNT(*) AS n FROM customers WHERE city IN (('X', 'Y'))", "write IN {{ x | inclause }}"),
-        ("SELECT DISTINCT city FROM customers", "GROUP BY x"),
+        ("SELECT DISTINCT city, COUNT(*) AS n FROM customers GROUP BY 1", "leave DISTINCT out"),
         ("SELECT COUNT(*) OVER () AS n FROM customers", "use GROUP BY"),
         ("SELECT COUNT(*) AS n FROM customers WHERE INITCAP(city) = 'x'", "docs/sql.md"),
         ("SELECT COUNT(*) AS n FROM bare", "max_rows, for one email of airline.bare"),

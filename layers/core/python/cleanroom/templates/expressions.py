@@ -50,9 +50,9 @@ def _refuse_node(node: exp.Expr) -> NoReturn:
     name = spelled(node)
     if isinstance(node, exp.Subquery | exp.Select | exp.Exists | exp.SetOperation):
         refuse(
-            "a subquery inside an expression is not supported yet",
+            "a subquery cannot stand here",
             rule="subquery_expression",
-            cure="join it in FROM instead",
+            cure="write it in WHERE, HAVING or the SELECT list; in ON, join it in FROM instead",
             at=node,
         )
     if isinstance(node, exp.Window):

@@ -14,7 +14,7 @@ def fingerprint(node: exp.Expr, rows: RowScope) -> str:
     """Return a text that two expressions share if they are the same after names are resolved."""
 
     def resolved(part: exp.Expr) -> exp.Expr:
-        if isinstance(part, exp.Column):
+        if isinstance(part, exp.Column) and id(part) not in inside:
             found = rows.find(part)
             if found is not None:
                 return exp.Var(this=to_sql(found.sql))
@@ -22,7 +22,9 @@ def fingerprint(node: exp.Expr, rows: RowScope) -> str:
             part.set("this", str(part.this).lower())
         return part
 
-    return node.unnest().copy().transform(resolved).sql(dialect="duckdb", comments=False)
+    tree = node.unnest().copy()
+    inside = _in_subqueries(tree)
+    return tree.transform(resolved, copy=False).sql(dialect="duckdb", comments=False)
 
 
 def without_aliases(
@@ -38,12 +40,21 @@ def without_aliases(
     """
 
     def replaced(part: exp.Expr) -> exp.Expr:
+        if id(part) in inside:
+            return part
         if isinstance(part, exp.Column) and not part.table and isinstance(part.this, exp.Identifier):
             target = aliases.get(part.name.lower())
             if target is not None and (aliases_first or rows.find(part) is None):
                 return exp.Paren(this=target.copy())
         return part
 
+    tree = node.copy()
+    inside = _in_subqueries(tree)
     if isinstance(node, exp.Column):
-        return replaced(node).unnest()
-    return node.copy().transform(replaced)
+        return replaced(tree).unnest()
+    return tree.transform(replaced, copy=False)
+
+
+def _in_subqueries(tree: exp.Expr) -> set[int]:
+    """Return the columns inside subqueries, by identity: their names are the subqueries' own."""
+    return {id(c) for query in tree.find_all(exp.Query) for c in query.find_all(exp.Column)}

@@ -9,30 +9,41 @@ from sqlglot import exp
 
 from cleanroom.templates.addnoise import is_addnoise
 from cleanroom.templates.aggregates import is_aggregate
-from cleanroom.templates.expressions import translate
+from cleanroom.templates.expressions import Scope, translate
 from cleanroom.templates.fingerprints import fingerprint
 from cleanroom.templates.refusals import refuse
 from cleanroom.templates.relations import RowScope
 from cleanroom.templates.scalars import Scalar
+from cleanroom.templates.subqueries import is_subquery
 
 
 class GroupScope:
     """Names in the SELECT list, HAVING and ORDER BY of a grouped SELECT."""
 
     def __init__(
-        self, rows: RowScope, keys: list[tuple[str, Scalar]], aggregate: Callable[[exp.Expr], Scalar | None]
+        self,
+        rows: RowScope,
+        keys: list[tuple[str, Scalar]],
+        aggregate: Callable[[exp.Expr], Scalar | None],
+        *,
+        subquery: Callable[[exp.Expr, Scope], Scalar] | None = None,
     ) -> None:
-        """Take the scope of rows, the keys by fingerprint, and what an aggregate call (or addnoise) becomes."""
+        """Take the scope of rows, the keys by fingerprint, and what aggregates (or addnoise) and subqueries become."""
         self._rows = rows
         self._keys = dict(keys)
         self._aggregate = aggregate
+        self._subquery = subquery
 
     def whole(self, node: exp.Expr) -> Scalar | None:
         """Return the key or aggregate that the node is."""
         if is_aggregate(node) or is_addnoise(node):
             return self._aggregate(node)
         if self._keys and not isinstance(node, exp.Literal | exp.Null | exp.Boolean):
-            return self._keys.get(fingerprint(node, self._rows))
+            key = self._keys.get(fingerprint(node, self._rows))
+            if key is not None:
+                return key
+        if self._subquery is not None and is_subquery(node):
+            return self._subquery(node, self)
         return None
 
     def column(self, node: exp.Column) -> Scalar:
@@ -54,7 +65,7 @@ def group_keys(keys: tuple[exp.Expr, ...], rows: RowScope) -> list[tuple[str, Sc
     """Return the group keys, translated over rows, by fingerprint and each once."""
     found: dict[str, Scalar] = {}
     for key in keys:
-        for part in key.walk():
+        for part in key.walk(prune=is_subquery):
             if is_aggregate(part) or is_addnoise(part):
                 refuse("a group key cannot be an aggregate", rule="aggregate_not_allowed", cure="leave it out", at=part)
         found.setdefault(fingerprint(key, rows), translate(key, rows))

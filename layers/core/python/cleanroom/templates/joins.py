@@ -30,7 +30,11 @@ class Joined:
         items: what names mean.
         world: of the joined rows.
         protected: what protects them.
-        entity: of a row, where it is known already; else `finish` finds it through `anchor`'s declared key.
+        entity: of a row, where it is known already; else `finish` finds it through a declared key.
+        most_rows: that one entity can have, as far as is known.
+        single: there is never more than one row.
+        merged: USING column -> the item that answers for it.
+        tied: these are rows of the entity of the query around, in a subquery.
     """
 
     def __init__(self, first: Item, *, alias: Alias) -> None:
@@ -40,14 +44,43 @@ class Joined:
         self.world = first.relation.world
         self.protected = first.relation.entity
         self.entity = first.entity
+        self.most_rows = first.relation.most_rows_per_entity
+        self.single = first.relation.single
+        self.tied = False
         self._anchor = first if first.relation.path is not None else None
-        self._merged: dict[str, str] = {}
+        self.merged: dict[str, str] = {}
         self._alias = alias
 
-    @property
-    def scope(self) -> RowScope:
-        """Names so far."""
-        return RowScope(tuple(self.items), self._merged)
+    def tie(self, around: tuple[Item, ...], entity: exp.Expr | None, where: list[exp.Expr]) -> exp.Expr | None:
+        """Find whether WHERE ties these protected rows to the entity of the query around; see `tied`.
+
+        Args:
+            around: the items of the query around.
+            entity: of its row.
+            where: conjuncts of WHERE.
+
+        Returns:
+            The equality of entities that WHERE needs beside what it says, if any.
+        """
+        if entity is None:
+            return None
+        outer = list(around)
+        protected = [i for i in outer if i.relation.world is World.OWNED]
+        for item in self.items:
+            if item.relation.world is not World.OWNED:
+                continue
+            pairs = equal_pairs(where, outer, item, beside=outer, nearer=self.items)
+            if any(one.entity and other.entity for one, other, _, _ in pairs):
+                self.finish()
+                self.tied = True
+                return None
+            if key_link(equal_pairs(where, protected, item, beside=outer, nearer=self.items)) is not None:
+                self.tied = True
+                if self.entity is None:  # rows under a key of the row around are of its entity
+                    self.entity, self._anchor = entity.copy(), None
+                    return None
+                return exp.EQ(this=self.entity.copy(), expression=entity.copy())
+        return None
 
     def finish(self) -> None:
         """Join the declared path to the entity, where no join of the query brought it."""
@@ -70,7 +103,9 @@ class Joined:
         only(join, {"this", "on", "using", "side", "kind"})
         side = str(join.args.get("side") or "").upper()
         kind = str(join.args.get("kind") or "").upper()
-        if side not in ("", "LEFT", "RIGHT", "FULL") or kind not in ("", "INNER", "OUTER", "CROSS"):
+        semi = kind in ("SEMI", "ANTI") and side in ("", "LEFT")
+        known = side in ("", "LEFT", "RIGHT", "FULL") and kind in ("", "INNER", "OUTER", "CROSS")
+        if not (semi or known):
             refuse("this kind of join is not supported", rule="unsupported_join", cure="use JOIN or LEFT JOIN", at=join)
         if any(i.name == item.name for i in self.items):
             refuse(
@@ -81,11 +116,17 @@ class Joined:
             )
         on = self._condition(join, item)
         given = conjuncts(on) if on is not None else []
-        inner = side == ""
-        tie = self._owner(item, given, [*given, *(where if inner else [])], side=side or "INNER", at=join)
+        inner = side == "" and not semi
+        tie = self._owner(
+            item, given, [*given, *(where if inner else [])], side="SEMI" if semi else side or "INNER", at=join
+        )
+        if semi:
+            self._filter(item, on, tie, kind, at=join)
+            return
+        self._count(item)
         left = [made_optional(i) for i in self.items] if side in ("RIGHT", "FULL") else self.items
         # The condition is about rows before NULLs are put in.
-        scope = RowScope((*self.items, item), self._merged)
+        scope = RowScope((*self.items, item), self.merged)
         self.items = [*left, made_optional(item) if side in ("LEFT", "FULL") else item]
         if inner:
             self.items = equal_to_entity(given, self.items)
@@ -95,7 +136,7 @@ class Joined:
             if side in ("RIGHT", "FULL"):
                 refuse("USING with this join is not supported", rule="unsupported_join", cure="write ON", at=join)
             for name in join.args["using"]:
-                self._merged.setdefault(name.name.lower(), self._owner_of(name.name.lower()))
+                self.merged.setdefault(name.name.lower(), self._owner_of(name.name.lower()))
         if on is None:
             if not inner:
                 refuse("an outer join needs ON", rule="unsupported_join", cure="write ON", at=join)
@@ -109,6 +150,25 @@ class Joined:
         whole = conjunction([condition.sql, tie]) if tie is not None else condition.sql.copy()
         self.select = self.select.join(item.tree, on=whole, join_type=side.lower() or "inner")
 
+    def _filter(self, item: Item, on: exp.Expr | None, tie: exp.Expr | None, kind: str, *, at: exp.Expr) -> None:
+        """Keep the rows that have a partner (SEMI), or none (ANTI); the partner's columns cannot be named after."""
+        if on is None:
+            refuse("a SEMI or ANTI JOIN needs ON", rule="unsupported_join", cure="write ON", at=at)
+        no_aggregate(on, "ON")
+        scope = RowScope((*self.items, item), self.merged)
+        condition = require(translate(on, scope), frozenset({ColumnType.BOOLEAN}), what="ON", at=at)
+        whole = conjunction([condition.sql, tie]) if tie is not None else condition.sql.copy()
+        self.select = self.select.join(item.tree, on=whole, join_type=kind.lower())
+
+    def _count(self, item: Item) -> None:
+        """Work out how many rows an entity, and the whole, can have after a join with an item."""
+        self.single = self.single and item.relation.single
+        if self.world is World.OWNED and item.relation.world is World.OWNED:
+            most = item.relation.most_rows_per_entity
+            self.most_rows = None if most is None or self.most_rows is None else most * self.most_rows
+        else:
+            self.most_rows = None
+
     def _owner(
         self, item: Item, given: list[exp.Expr], held: list[exp.Expr], *, side: str, at: exp.Expr
     ) -> exp.Expr | None:
@@ -118,7 +178,7 @@ class Joined:
             item: the right side.
             given: conjuncts of ON.
             held: conjuncts that hold in every joined row.
-            side: `INNER`, `LEFT`, `RIGHT` or `FULL`.
+            side: `INNER`, `LEFT`, `RIGHT`, `FULL` or `SEMI`.
             at: for refusals.
         """
         both = self.world is World.OWNED and item.relation.world is World.OWNED
@@ -163,8 +223,10 @@ class Joined:
 
         A LEFT JOIN may leave rows without a partner though their key has one: not if it joins all of the parent.
         """
-        if side != "LEFT":
+        if side not in ("LEFT", "SEMI"):
             return True
+        if side == "SEMI":
+            return False
         return isinstance(item.relation.tree, exp.Table) and all(any(c is k for k in link) for c in given)
 
     def _owner_of(self, name: str) -> str:
@@ -179,8 +241,8 @@ class Joined:
         for name in using:
             key = name.name.lower()
             owners = [i.name for i in self.items if key in i.columns]
-            if key in self._merged:
-                owners = [self._merged[key]]
+            if key in self.merged:
+                owners = [self.merged[key]]
             if len(owners) != 1:
                 refuse(
                     "a column of USING is not in exactly one table on the left",
@@ -243,7 +305,7 @@ def no_aggregate(node: exp.Expr, where: str) -> None:
 
 
 def where_condition(where: exp.Expr, scope: RowScope) -> exp.Expr:
-    """Return the condition of a WHERE clause over the joined rows."""
+    """Return the condition of a WHERE clause over the joined rows; in a subquery it may name those around."""
     no_aggregate(where.this, "WHERE")
     condition = require(translate(where.this, scope), frozenset({ColumnType.BOOLEAN}), what="WHERE", at=where)
     return bracketed(condition.sql)

@@ -45,7 +45,6 @@ LINT_RULES = {
     "limit_in_subquery": f"LIMIT below the outermost SELECT; {_MAYBE}",
     "table_not_linked": "FROM reads something else than a linked table, CTE or subquery; refused",
     "window": "a window function; refused",
-    "subquery_expression": "a subquery inside an expression, as in `IN (SELECT …)`; refused",
     "constant_noiserand": "noiserand of addnoise is a constant; it is never used",
     "not_deterministic": "a function whose value changes from call to call; refused",
     "row_value_aggregate": "an aggregate that gives the value of a single row; refused",
@@ -257,23 +256,7 @@ def _clause_finding(node: exp.Expr, select: exp.Select) -> Finding | None:
         )
     if isinstance(node, exp.Window):
         return _finding(node, "window", "window functions are not supported yet: it will be refused", "use GROUP BY")
-    if _is_subquery_expression(node):
-        return _finding(
-            node,
-            "subquery_expression",
-            "a subquery inside an expression is not supported yet: it will be refused",
-            "join it in FROM instead",
-        )
     return None
-
-
-def _is_subquery_expression(node: exp.Expr) -> bool:
-    if isinstance(node, exp.Exists):
-        return True
-    if isinstance(node, exp.In):
-        return node.args.get("query") is not None
-    around = exp.From | exp.Join | exp.CTE | exp.Subquery | exp.In | exp.Exists | exp.SetOperation
-    return isinstance(node, exp.Subquery) and not isinstance(node.parent, around)
 
 
 def _addnoise_findings(node: exp.Expr) -> Iterator[Finding]:

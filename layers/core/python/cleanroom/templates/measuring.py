@@ -22,6 +22,7 @@ from cleanroom.templates.refusals import refuse, refuse_missing_bounds
 from cleanroom.templates.relations import Entity, Relation, RowScope, World
 from cleanroom.templates.scalars import Scalar, require
 from cleanroom.templates.selects import Rows, Wanted, finished
+from cleanroom.templates.subqueries import Read, is_subquery, subquery_value
 from cleanroom.templates.trees import column, conjunction, fragment, integer, table
 
 _SETTINGS_POOL = "settings"
@@ -51,7 +52,14 @@ class Charges:
 
 
 def measured_select(
-    rows: Rows, wanted: Wanted, keys: list[tuple[str, Scalar]], *, name: str, alias: str, charges: Charges
+    rows: Rows,
+    wanted: Wanted,
+    keys: list[tuple[str, Scalar]],
+    *,
+    name: str,
+    alias: str,
+    charges: Charges,
+    inner: Read,
 ) -> tuple[Relation, Draft]:
     """Return the released relation of a grouped SELECT over protected rows, and its measurement.
 
@@ -75,6 +83,7 @@ def measured_select(
     entities = book.close(private=factors is None, at_least=at_least)
     bounds = _contribution_bounds(
         rows.protected,
+        most_rows=rows.most_rows_per_entity,
         grouped=bool(keys),
         counts_rows=any(c.part.kind is not PartKind.ENTITIES for c in book.columns),
         at=wanted.node,
@@ -93,7 +102,12 @@ def measured_select(
         texts=_texts(rows.protected, bounds, book.columns, key_scalars, public=factors is not None),
     )
     above = [(f, as_key(k, column(key_name(i), alias))) for i, (f, k) in enumerate(keys)]
-    scope = GroupScope(rows.scope, above, lambda node: book.value(node, measurement=name, alias=alias))
+    scope = GroupScope(
+        rows.scope,
+        above,
+        lambda node: book.value(node, measurement=name, alias=alias),
+        subquery=lambda node, names: subquery_value(node, names, rows.around.above(World.RELEASED), read=inner),
+    )
     outputs = [translate(e, scope) for e in wanted.expressions]
     order = [
         exp.Ordered(this=translate(o.this, scope).sql, desc=o.args["desc"], nulls_first=o.args["nulls_first"])
@@ -117,6 +131,7 @@ def measured_select(
         order=order,
         identity=tuple(column(key_name(i), alias) for i in range(len(keys))),
         world=World.RELEASED,
+        single=not keys,
     )
     return relation, draft
 
@@ -154,6 +169,8 @@ class _Book:
                 ),
             )
             return
+        if is_subquery(node):
+            return  # has aggregates of its own
         for child in node.iter_expressions():
             self.collect(child)
 
@@ -168,7 +185,7 @@ class _Book:
             if is_aggregate(node):
                 aggregate = read_aggregate(node, self._rows)
                 inside_call.setdefault(aggregate.key, (aggregate, node))
-            else:
+            elif not is_subquery(node):
                 stack.extend(node.iter_expressions())
         if not inside_call:
             refuse(
@@ -280,10 +297,14 @@ class _CallScope:
         )
 
 
-def _contribution_bounds(protected: Entity, *, grouped: bool, counts_rows: bool, at: exp.Expr) -> ContributionBounds:
+def _contribution_bounds(
+    protected: Entity, *, most_rows: int | None, grouped: bool, counts_rows: bool, at: exp.Expr
+) -> ContributionBounds:
     """Return k and m: the largest that the owner declared for the protected tables in the join.
 
     Any declared pair is sound, for it only says to which norm contributions are clipped; the largest loses least.
+    Where the query itself leaves an entity no more than `most_rows` rows, it is in no more groups, and has no more
+    rows in one: then nothing need be declared, and less noise does.
 
     Raises:
         MissingBoundsError: none of the tables declares one that is needed.
@@ -291,25 +312,27 @@ def _contribution_bounds(protected: Entity, *, grouped: bool, counts_rows: bool,
     groups = [t.policy.max_groups for t in protected.tables if t.policy.max_groups is not None]
     rows = [t.policy.max_rows for t in protected.tables if t.policy.max_rows is not None]
     names = " or ".join(t.full_name for t in protected.tables)
-    if grouped and not groups:
+    if grouped and not groups and most_rows is None:
         refuse_missing_bounds(
             f"how many groups one entity may weigh is not declared for {names}",
             rule="missing_max_groups",
             cure=f"{protected.owner} declares max_groups, for one {protected.label}, in the policy of link_datasets",
             at=at,
         )
-    if counts_rows and not rows:
+    if counts_rows and not rows and most_rows is None:
         refuse_missing_bounds(
             f"how many rows one entity may weigh in a group is not declared for {names}",
             rule="missing_max_rows",
             cure=f"{protected.owner} declares max_rows, for one {protected.label}, in the policy of link_datasets",
             at=at,
         )
-    most_groups, most_rows = max(groups, default=1), max(rows, default=1)
+    most = [] if most_rows is None else [most_rows]
+    k = min([*([max(groups)] if groups else []), *most], default=1)
+    m = min([*([max(rows)] if rows else []), *most], default=1)
     if grouped:
-        return ContributionBounds(max_groups=most_groups, max_rows=most_rows)
+        return ContributionBounds(max_groups=k, max_rows=m)
     # One group holds all of an entity's weight: k groups of m rows weigh k m rows in one.
-    return ContributionBounds(max_groups=1, max_rows=most_groups * most_rows)
+    return ContributionBounds(max_groups=1, max_rows=min([k * m, *most]))
 
 
 def _texts(

@@ -273,9 +273,9 @@ def in_list(node: exp.Expr, translate: Translate) -> Scalar:
     """Return x IN (literals)."""
     if node.args.get("query") is not None:
         refuse(
-            "IN with a subquery is not supported yet",
+            "IN with a subquery cannot stand here",
             rule="subquery_expression",
-            cure="join the subquery in FROM instead",
+            cure="write it in WHERE, HAVING or the SELECT list; in ON, join the subquery in FROM instead",
             at=node,
         )
     only(node, {"this", "expressions"})

@@ -85,13 +85,13 @@ def joined_entity(
         left: of the relation on the left, where it is Owned.
         right: likewise.
         worlds: of both.
-        side: `INNER`, `LEFT`, `RIGHT` or `FULL`.
+        side: `INNER`, `LEFT`, `RIGHT`, `FULL`, or `SEMI` for SEMI and ANTI JOIN.
         on_entity: whether the entities of both sides are equal in every joined row.
         at: for the refusal.
 
     Raises:
-        TemplateRefusedError: rules `join_noisy_with_table`, `outer_join`, `join_without_entity`, `several_owners`,
-            `joined_entities`, `different_entities`.
+        TemplateRefusedError: rules `join_noisy_with_table`, `outer_join`, `semi_join`, `join_without_entity`,
+            `several_owners`, `joined_entities`, `different_entities`.
     """
     if World.RELEASED in worlds and worlds != (World.RELEASED, World.RELEASED):
         refuse(
@@ -104,6 +104,13 @@ def joined_entity(
         _refuse_outer("FULL JOIN", at)
     if side == "LEFT" and worlds == (World.PUBLIC, World.OWNED):
         _refuse_outer("LEFT JOIN with the protected table on the right", at)
+    if side == "SEMI" and worlds == (World.PUBLIC, World.OWNED):
+        refuse(
+            "a SEMI or ANTI JOIN of public rows with protected ones: which remain depends on all entities",
+            rule="semi_join",
+            cure="put the protected table first, and join the public one",
+            at=at,
+        )
     if side == "RIGHT" and worlds == (World.OWNED, World.PUBLIC):
         _refuse_outer("RIGHT JOIN with the protected table on the left", at)
     if left is None or right is None:
@@ -140,9 +147,15 @@ def joined_entity(
             cure="add AND <left entity> = <right entity> to the join's ON, or join on all columns of a declared key",
             at=at,
         )
-    main, other = (right, left) if side == "RIGHT" else (left, right)
-    tables = (*main.tables, *(t for t in other.tables if t not in main.tables))
-    return replace(main, tables=tables)
+    return merged_entity(right, left) if side == "RIGHT" else merged_entity(left, right)
+
+
+def merged_entity(main: Entity | None, other: Entity | None) -> Entity:
+    """Return what protects rows that depend on the protected tables of both."""
+    if main is None or other is None:
+        raise AssertionError("both are protected")
+    known = {t.full_name for t in main.tables}
+    return replace(main, tables=(*main.tables, *(t for t in other.tables if t.full_name not in known)))
 
 
 def _refuse_outer(what: str, at: exp.Expr) -> NoReturn:
@@ -167,7 +180,12 @@ def equates_entities(conditions: list[exp.Expr], left: list[Item], right: Item) 
 
 
 def equal_pairs(
-    conditions: list[exp.Expr], left: list[Item], right: Item, *, beside: list[Item]
+    conditions: list[exp.Expr],
+    left: list[Item],
+    right: Item,
+    *,
+    beside: list[Item],
+    nearer: list[Item] | None = None,
 ) -> list[tuple[Scalar, Scalar, Item, exp.Expr]]:
     """Return the plain columns of both sides that a condition says have one and the same value.
 
@@ -176,6 +194,7 @@ def equal_pairs(
         left: the items whose columns count on the left.
         right: the item on the right.
         beside: all items on the left: a name that could mean one of theirs and the right's counts for neither.
+        nearer: items whose names hide those of the left: all of the subquery, where the left is the query around it.
 
     Returns:
         Column of the left, column of the right, the left's item, and the condition.
@@ -188,9 +207,9 @@ def equal_pairs(
         if not (isinstance(a, exp.Column) and isinstance(b, exp.Column)):
             continue
         for x, y in ((a, b), (b, a)):
-            one, other = _column_of(x, beside, beside=[right]), _column_of(y, [right], beside=beside)
+            one, other = _column_of(x, beside, beside=nearer or [right]), _column_of(y, [right], beside=beside)
             of = next((i for i in left if _holds(i, x)), None)
-            if one is not None and other is not None and of is not None and _same_type(one, other):
+            if one is not None and other is not None and of is not None and same_exact_type(one, other):
                 found.append((one, other, of, condition))
     return found
 
@@ -211,7 +230,13 @@ def equal_to_entity(conditions: list[exp.Expr], items: list[Item]) -> list[Item]
             continue
         for x, y in ((a, b), (b, a)):
             one, other = _column_of(x, result), _column_of(y, result)
-            if one is not None and other is not None and one.entity and not other.entity and _same_type(one, other):
+            if (
+                one is not None
+                and other is not None
+                and one.entity
+                and not other.entity
+                and same_exact_type(one, other)
+            ):
                 result = [_marked(i, y.name.lower()) if _holds(i, y) else i for i in result]
     return result
 
@@ -223,7 +248,7 @@ def _marked(item: Item, name: str) -> Item:
     return replace(item, columns={**item.columns, name: replace(scalar, entity=True)})
 
 
-def _same_type(one: Scalar, other: Scalar) -> bool:
+def same_exact_type(one: Scalar, other: Scalar) -> bool:
     """Return whether = between the two is true for equal values only: no conversion that could join two values."""
     return one.type is other.type and one.type in _EXACT
 

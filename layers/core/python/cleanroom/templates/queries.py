@@ -32,7 +32,9 @@ from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import Path, Relation, World, table_relation
 from cleanroom.templates.scalars import Scalar, native_type, require
 from cleanroom.templates.selects import Rows, Wanted, finished, rows_of, wanted_of
+from cleanroom.templates.subqueries import Around, Inner, subquery_value
 from cleanroom.templates.trees import bracketed, fragment, integer, is_written_out
+from cleanroom.templates.unions import union_all
 
 
 class Queries:
@@ -63,7 +65,13 @@ class Queries:
         self._charges = charges
         self._aliases = count()
         self.used: dict[str, LinkedTable] = {}
-        self.drafts: list[Draft] = []
+        self._measured = count()
+        self._drafts: dict[int, Draft] = {}
+
+    @property
+    def drafts(self) -> list[Draft]:
+        """The measurements found so far, in the order of their names."""
+        return [draft for _, draft in sorted(self._drafts.items())]
 
     def alias(self) -> str:
         """Return a fresh alias."""
@@ -79,27 +87,71 @@ class Queries:
         Raises:
             TemplateRefusedError: any rule.
         """
+        if isinstance(node, exp.SetOperation):
+            return self._union(node, ctes or {})
         if not isinstance(node, exp.Select):
             refuse(
-                "only SELECT is supported here, no UNION, VALUES or other query",
+                "only SELECT is supported here, no VALUES or other query",
                 rule="unsupported_query",
                 cure="write one SELECT",
                 at=node,
             )
-        rows, wanted = self._read(node, ctes or {})
+        rows, wanted, known = self._read(node, ctes or {})
+        return self._finished(rows, wanted, known)
+
+    def _finished(self, rows: Rows, wanted: Wanted, ctes: Mapping[str, _Cte]) -> Relation:
+        """Return what a SELECT gives that is no correlated subquery."""
         if not wanted.grouped:
             return self._projected(rows, wanted)
         keys = group_keys(wanted.keys, rows.scope)
         if self._differential and rows.world is World.OWNED and not holds_entity(k for _, k in keys):
+            number = next(self._measured)  # the measurements of its subqueries come after
             relation, draft = measured_select(
-                rows, wanted, keys, name=f"m{len(self.drafts)}", alias=self.alias(), charges=self._charges
+                rows,
+                wanted,
+                keys,
+                name=f"m{number}",
+                alias=self.alias(),
+                charges=self._charges,
+                inner=lambda query, around: self._inner(query, around, ctes),
             )
-            self.drafts.append(draft)
+            self._drafts[number] = draft
             return relation
-        return self._aggregated(rows, wanted, keys)
+        return self._aggregated(rows, wanted, keys, ctes)
 
-    def _read(self, node: exp.Select, ctes: Mapping[str, _Cte]) -> tuple[Rows, Wanted]:
-        """Return what a SELECT reads and what it asks for."""
+    def _union(self, node: exp.SetOperation, ctes: Mapping[str, _Cte]) -> Relation:
+        """Return the rows of UNION ALL, or of UNION: each of them once."""
+        if not isinstance(node, exp.Union):
+            refuse(
+                "INTERSECT and EXCEPT are not supported",
+                rule="unsupported_query",
+                cure="use WHERE x IN (SELECT …) or NOT IN",
+                at=node,
+            )
+        only(node, {"this", "expression", "distinct", "with_"})
+        known = self._with(node, ctes)
+        parts = [self.relation(_bare(side), known) for side in (node.this, node.expression)]
+        united = union_all(parts, alias=self.alias(), at=node)
+        if not node.args.get("distinct"):
+            return united
+        alias = self.alias()
+        keys = [o.name for o in united.outputs]
+        if len({k.lower() for k in keys}) != len(keys):
+            refuse("two columns of a UNION share a name", rule="duplicate_column", cure="name each once", at=node)
+        again = exp.Select(
+            expressions=[exp.column(exp.to_identifier(k, quoted=True)) for k in keys], distinct=exp.Distinct()
+        ).from_(exp.to_table(alias))
+        if united.world is World.OWNED and not any(o.scalar.entity for o in united.outputs):
+            refuse(
+                "UNION makes rows of different entities one; UNION ALL keeps them apart",
+                rule="union_of_entities",
+                cure="write UNION ALL, or select the entity column in both parts",
+                at=node,
+            )
+        return self.relation(again, {**known, alias: _Cte(self, again, known, relation=united)})
+
+    def _with(self, node: exp.Expr, ctes: Mapping[str, _Cte]) -> dict[str, _Cte]:
+        """Return the CTEs that a query can name."""
         known = dict(ctes)
         with_ = node.args.get("with_")
         if with_ is not None:
@@ -108,13 +160,53 @@ class Queries:
                 only(cte, {"this", "alias", "materialized"})
                 only(cte.args["alias"], {"this"})
                 known[cte.alias.lower()] = _Cte(self, cte.this, dict(known))
+        return known
+
+    def _read(
+        self, node: exp.Select, ctes: Mapping[str, _Cte], *, around: Around | None = None
+    ) -> tuple[Rows, Wanted, Mapping[str, _Cte]]:
+        """Return what a SELECT reads, what it asks for, and the CTEs that it knows."""
+        known = self._with(node, ctes)
         rows = rows_of(
             node,
             resolve=lambda t: self._resolve(t, known),
             subquery=lambda s: self.relation(s, known),
+            inner=lambda query, outside: self._inner(query, outside, known),
             alias=self.alias,
+            around=around,
         )
-        return rows, wanted_of(node, rows)
+        return rows, wanted_of(node, rows), known
+
+    def _inner(self, query: exp.Expr, around: Around, ctes: Mapping[str, _Cte]) -> Inner:
+        """Return what a subquery in an expression gives for a row of the query around it."""
+        if not isinstance(query, exp.Select):
+            relation = self.relation(query, ctes)
+            return Inner(relation=relation, protected=relation.entity)
+        rows, wanted, known = self._read(query, ctes, around=around)
+        if not rows.correlated:
+            relation = self._finished(rows, wanted, known)
+            return Inner(relation=relation, protected=relation.entity)
+        if rows.world is World.OWNED:
+            if not rows.tied:
+                refuse(
+                    "a correlated subquery over protected rows must be about the entity of the row around it",
+                    rule="correlated_subquery",
+                    cure="add <entity of the subquery> = <entity of the query> to its WHERE, or the whole declared key",
+                    at=query,
+                )
+            if rows.protected is None or around.protected is None or rows.protected.kind != around.protected.kind:
+                refuse(
+                    "a correlated subquery compares entities of different kinds",
+                    rule="different_entities",
+                    cure="compare entity columns of one kind",
+                    at=query,
+                )
+        if wanted.grouped:
+            keys = group_keys(wanted.keys, rows.scope)
+            relation = self._aggregated(rows, wanted, keys, known, least=False)
+        else:
+            relation = self._projected(rows, wanted)
+        return Inner(relation=relation, correlated=True, tied=rows.tied, protected=rows.protected)
 
     def plain(self, node: exp.Select) -> PlainPlan:
         """Return the plan of the outermost SELECT with DP off.
@@ -122,7 +214,7 @@ class Queries:
         Raises:
             TemplateRefusedError: any rule; `rows_released` where the owner set a smallest group (B-80).
         """
-        rows, wanted = self._read(node, {})
+        rows, wanted, ctes = self._read(node, {})
         keys = group_keys(wanted.keys, rows.scope)
         if rows.world is World.OWNED and (not wanted.grouped or holds_entity(k for _, k in keys)):
             refuse(
@@ -133,7 +225,7 @@ class Queries:
             )
         if not wanted.grouped:
             return plain_plan(wanted, select=rows.select, exact=rows.scope, keys=None, having=None)
-        select, scope = self._grouped(rows, keys)
+        select, scope = self._grouped(rows, keys, ctes)
         return plain_plan(wanted, select=select, exact=scope, keys=[k for _, k in keys], having=wanted.having)
 
     def _resolve(self, node: exp.Table, ctes: Mapping[str, _Cte]) -> tuple[Relation, str]:
@@ -200,12 +292,16 @@ class Queries:
             world=rows.world,
             entity=rows.entity if rows.world is World.OWNED else None,
             protected=rows.protected,
+            most_rows_per_entity=rows.most_rows_per_entity,
+            single=rows.single,
         )
 
-    def _grouped(self, rows: Rows, keys: list[tuple[str, Scalar]]) -> tuple[exp.Select, GroupScope]:
+    def _grouped(
+        self, rows: Rows, keys: list[tuple[str, Scalar]], ctes: Mapping[str, _Cte], *, least: bool = True
+    ) -> tuple[exp.Select, GroupScope]:
         """Return FROM, WHERE and GROUP BY of an aggregation that needs no noise, and names above it.
 
-        With DP off and a smallest group, groups below it are left out (B-80).
+        With DP off and a smallest group, groups below it are left out (B-80): with `least`.
         """
         noisy = rows.world is World.RELEASED
 
@@ -225,14 +321,30 @@ class Queries:
             select = select.where(fragment(":e IS NOT NULL", e=rows.entity))
             if holds_entity(k for _, k in keys):
                 group.append(rows.entity.copy())
-            else:
-                least = max(t.policy.min_entities for t in rows.protected.tables)
-                select = select.having(fragment("COUNT(DISTINCT :e) >= :n", e=rows.entity, n=integer(max(least, 1))))
+            elif least:
+                fewest = max(t.policy.min_entities for t in rows.protected.tables)
+                select = select.having(fragment("COUNT(DISTINCT :e) >= :n", e=rows.entity, n=integer(max(fewest, 1))))
         if group:
             select = select.group_by(*group)
-        return select, GroupScope(rows.scope, [(f, replace(k, drawn=None)) for f, k in keys], aggregate)
+        above = [(f, replace(k, drawn=None)) for f, k in keys]
+        return select, GroupScope(
+            rows.scope,
+            above,
+            aggregate,
+            subquery=lambda node, names: subquery_value(
+                node, names, rows.around.above(rows.world), read=lambda query, around: self._inner(query, around, ctes)
+            ),
+        )
 
-    def _aggregated(self, rows: Rows, wanted: Wanted, keys: list[tuple[str, Scalar]]) -> Relation:
+    def _aggregated(
+        self,
+        rows: Rows,
+        wanted: Wanted,
+        keys: list[tuple[str, Scalar]],
+        ctes: Mapping[str, _Cte],
+        *,
+        least: bool = True,
+    ) -> Relation:
         """Aggregate rows that need no noise: public ones, noisy ones, or those of one entity."""
         owned = rows.world is World.OWNED and holds_entity(k for _, k in keys)
         noisy = rows.world is World.RELEASED
@@ -243,7 +355,7 @@ class Queries:
                 cure="order and limit what the last aggregation gives",
                 at=wanted.node,
             )
-        select, scope = self._grouped(rows, keys)
+        select, scope = self._grouped(rows, keys, ctes, least=least)
         outputs = [translate(e, scope) for e in wanted.expressions]
         order = [_ordered(o, translate(o.this, scope)) for o in wanted.order]
         if wanted.having is not None:
@@ -261,7 +373,17 @@ class Queries:
             world=rows.world if owned or noisy else World.PUBLIC,
             entity=rows.entity if owned else None,
             protected=rows.protected if owned else None,
+            most_rows_per_entity=1 if owned and all(k.entity for _, k in keys) else None,
+            single=not keys,
         )
+
+
+def _bare(node: exp.Expr) -> exp.Expr:
+    """Return a part of a UNION without its brackets."""
+    while isinstance(node, exp.Subquery):
+        only(node, {"this"})
+        node = node.this
+    return node
 
 
 def _no_position(key: Scalar) -> exp.Expr:
@@ -278,9 +400,11 @@ def _ordered(entry: exp.Ordered, by: Scalar) -> exp.Ordered:
 class _Cte:
     """A CTE, translated when it is first used: one that is not used costs nothing."""
 
-    def __init__(self, queries: Queries, node: exp.Expr, around: Mapping[str, _Cte]) -> None:
+    def __init__(
+        self, queries: Queries, node: exp.Expr, around: Mapping[str, _Cte], *, relation: Relation | None = None
+    ) -> None:
         self._queries, self._node, self._around = queries, node, around
-        self._relation: Relation | None = None
+        self._relation = relation
 
     @property
     def relation(self) -> Relation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from enum import StrEnum
@@ -37,12 +37,14 @@ class Entity:
         owner: the party that protects it.
         label: for people, `column of table`.
         tables: the protected tables involved; their policies give the contribution bounds.
+        native: the engine's type of the values as they are stored; empty where it is not one type.
     """
 
     kind: str
     owner: str
     label: str
     tables: tuple[LinkedTable, ...]
+    native: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +90,8 @@ class Relation:
         path: where the entity is instead, for a table that is owned through a key.
         identity: for released ones: hidden columns of `tree` that name a row.
         bare: for released ones: the tree without its own WHERE, ORDER BY and LIMIT.
+        most_rows_per_entity: for Owned ones: no entity has more rows, whatever the data; None where nothing is known.
+        single: there is never more than one row.
     """
 
     world: World
@@ -98,6 +102,8 @@ class Relation:
     path: Path | None = None
     identity: tuple[str, ...] = ()
     bare: exp.Expr | None = None
+    most_rows_per_entity: int | None = None
+    single: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,7 +220,11 @@ def table_relation(
         entity_column = table.entity_label or columns[0]
         kind = table.entity_columns[0].kind if table.entity_label is None else f"joined entity of {table.full_name}"
         label = f"{' or '.join(columns)} of {table.full_name}"
-        entity = Entity(kind=kind, owner=table.owner, label=label, tables=(table,))
+        stored = table.column(entity_column)
+        native = (
+            "BIGINT" if table.entity_label is not None else stored.native_type.upper() if stored is not None else ""
+        )
+        entity = Entity(kind=kind, owner=table.owner, label=label, tables=(table,), native=native)
     return Relation(
         world=world,
         tree=exp.Table(this=exp.to_identifier(name, quoted=True)),
@@ -256,14 +266,39 @@ def _domain_literal(value: str | int | bool, kind: ColumnType) -> exp.Expr:
 class RowScope:
     """Names in a SELECT before grouping: the columns of its FROM items."""
 
-    def __init__(self, items: tuple[Item, ...], merged: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        items: tuple[Item, ...],
+        merged: Mapping[str, str] | None = None,
+        *,
+        subquery: Callable[[exp.Expr, RowScope], Scalar | None] | None = None,
+        around: tuple[Item, ...] = (),
+    ) -> None:
+        """Take the items, and what may stand in an expression beside their columns.
+
+        Args:
+            items: of FROM.
+            merged: USING column -> the item that answers for it.
+            subquery: what a node that is a subquery becomes; None for other nodes.
+            around: items of the query around this one, whose columns may be named where these have none of the name.
+        """
         self.items = items
-        self._merged = merged or {}  # USING column -> the item that answers for it
+        self.correlated = False
+        self._merged = merged or {}
+        self._subquery = subquery
+        self._around = around
 
     def whole(self, node: exp.Expr) -> Scalar | None:
-        """Nothing is taken as a whole here."""
-        _ = node
-        return None
+        """Return what a subquery gives; nothing else is taken as a whole here."""
+        return None if self._subquery is None else self._subquery(node, self)
+
+    def outer(self, node: exp.Column) -> Scalar | None:
+        """Return the column of the query around this one that the node names, or None."""
+        if not self._around:
+            return None
+        found = RowScope(self._around).find(node)
+        self.correlated = self.correlated or found is not None
+        return found
 
     def find(self, node: exp.Column) -> Scalar | None:
         """Return the column that the node names, or None where there is none."""
@@ -298,7 +333,7 @@ class RowScope:
         Raises:
             TemplateRefusedError: rules `unknown_column`, `ambiguous_column`, `unsupported_type`.
         """
-        found = self.find(node)
+        found = self.find(node) or self.outer(node)
         if found is None:
             refuse(
                 f"there is no column {node.sql(dialect='snowflake')} here",

@@ -17,11 +17,25 @@ from cleanroom.templates.joins import Alias, Joined, Resolve, Subquery, conjunct
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import ENTITY, Entity, Output, Relation, RowScope, World
 from cleanroom.templates.scalars import Scalar
+from cleanroom.templates.subqueries import Around, Read, is_subquery, subquery_value
 from cleanroom.templates.trees import column, integer, is_written_out, named
 
 MOST_PARTS = 8_000
 
-CLAUSES = {"with_", "expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset", "kind"}
+CLAUSES = {
+    "with_",
+    "expressions",
+    "from_",
+    "joins",
+    "where",
+    "group",
+    "having",
+    "order",
+    "limit",
+    "offset",
+    "kind",
+    "distinct",
+}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,19 +46,32 @@ class Rows:
         select: a SELECT with FROM, joins and WHERE, and no expressions yet.
         scope: names.
         world: what the rows are.
-        protected: what protects them, where Owned.
+        around: the rows, for the subqueries in expressions.
         entity: of a row, where Owned.
         identity: of a row, where released.
         bare: as `select`, without WHERE.
+        most_rows_per_entity: where Owned: no entity has more rows; None where nothing is known.
+        single: there is never more than one row.
+        correlated: WHERE names columns of the query around.
+        tied: these are protected rows of the entity of the query around.
     """
 
     select: exp.Select
     scope: RowScope
     world: World
-    protected: Entity | None
+    around: Around
     entity: exp.Expr | None
     identity: tuple[exp.Expr, ...]
     bare: exp.Select
+    most_rows_per_entity: int | None = None
+    single: bool = False
+    correlated: bool = False
+    tied: bool = False
+
+    @property
+    def protected(self) -> Entity | None:
+        """What protects the rows, where Owned: also the tables that subqueries in expressions read so far."""
+        return self.around.protected
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,19 +99,29 @@ class Wanted:
     node: exp.Select = field(repr=False)
 
 
-def rows_of(node: exp.Select, *, resolve: Resolve, subquery: Subquery, alias: Alias) -> Rows:
+def rows_of(
+    node: exp.Select,
+    *,
+    resolve: Resolve,
+    subquery: Subquery,
+    inner: Read,
+    alias: Alias,
+    around: Around | None = None,
+) -> Rows:
     """Return the rows of FROM, JOIN and WHERE.
 
     Args:
         node: the SELECT.
         resolve: a table reference -> its relation and default name.
         subquery: a SELECT in FROM -> its relation.
+        inner: a subquery in an expression, and the rows around it -> what it gives.
         alias: gives a fresh alias.
+        around: the rows around, where this SELECT is a subquery in an expression.
 
     Raises:
         TemplateRefusedError: a rule of ownership, or a source that is no linked table, CTE or subquery.
     """
-    only(node, CLAUSES | {"distinct"})  # `wanted_of` refuses DISTINCT, with a cure of its own
+    only(node, CLAUSES)
     source = node.args.get("from_")
     if not isinstance(source, exp.From):
         refuse("a SELECT needs FROM", rule="no_from", cure="name a linked table", at=node)
@@ -94,20 +131,37 @@ def rows_of(node: exp.Select, *, resolve: Resolve, subquery: Subquery, alias: Al
     joined = Joined(item_of(source.this, resolve=resolve, subquery=subquery, alias=alias), alias=alias)
     for join in node.args.get("joins") or []:
         joined.join(join, item_of(join.this, resolve=resolve, subquery=subquery, alias=alias), where=conditions)
+    tie = None if around is None else joined.tie(around.items, around.entity, conditions)
     joined.finish()
-    scope = joined.scope
+    rows = Around(world=joined.world, items=tuple(joined.items), entity=joined.entity, protected=joined.protected)
+
+    def expression(part: exp.Expr, scope: RowScope) -> Scalar | None:
+        return subquery_value(part, scope, rows, read=inner) if is_subquery(part) else None
+
+    scope = RowScope(tuple(joined.items), joined.merged, subquery=expression)
     bare = select = joined.select
+    correlated = False
     if where is not None:
-        select = select.where(where_condition(where, scope))
+        inside = RowScope(
+            tuple(joined.items), joined.merged, subquery=expression, around=() if around is None else around.items
+        )
+        select = select.where(where_condition(where, inside))
+        correlated = inside.correlated
+    if tie is not None:
+        select = select.where(tie)
     identity = [column(n, i.alias) for i in scope.items for n in i.relation.identity]
     return Rows(
         select=select,
         scope=scope,
         world=joined.world,
-        protected=joined.protected,
+        around=rows,
         entity=joined.entity,
         identity=tuple(identity),
         bare=bare,
+        most_rows_per_entity=joined.most_rows if joined.world is World.OWNED else None,
+        single=joined.single,
+        correlated=correlated,
+        tied=joined.tied,
     )
 
 
@@ -117,13 +171,6 @@ def wanted_of(node: exp.Select, rows: Rows) -> Wanted:
     Raises:
         TemplateRefusedError: rules `star`, `unsupported_clause`, `bad_ordinal`.
     """
-    if node.args.get("distinct") is not None:
-        refuse(
-            "SELECT DISTINCT is not supported",
-            rule="unsupported_clause",
-            cure="write SELECT x, COUNT(*) … GROUP BY x",
-            at=node,
-        )
     kind = node.args.get("kind")
     if kind:
         refuse("this kind of SELECT is not supported", rule="unsupported_clause", cure="write SELECT", at=node)
@@ -182,6 +229,17 @@ def wanted_of(node: exp.Select, rows: Rows) -> Wanted:
                 nulls_first=bool(entry.args.get("nulls_first")),
             )
         )
+    distinct = node.args.get("distinct")
+    if distinct is not None:  # each combination once: a group by all that is selected
+        only(distinct, {"expressions"})
+        if distinct.expressions or group is not None or having is not None or any(map(_aggregates, expressions)):
+            refuse(
+                "DISTINCT with GROUP BY, an aggregate or ON is not supported",
+                rule="unsupported_clause",
+                cure="leave DISTINCT out, or put the grouped query in a subquery and select DISTINCT from it",
+                at=node,
+            )
+        keys = list(expressions)
     everything = [*expressions, *([having_part] if having_part is not None else []), *(o.this for o in ordered)]
     return Wanted(
         names=tuple(names),
@@ -189,7 +247,10 @@ def wanted_of(node: exp.Select, rows: Rows) -> Wanted:
         keys=tuple(keys),
         having=having_part,
         order=tuple(ordered),
-        grouped=group is not None or having is not None or any(_aggregates(e) for e in everything),
+        grouped=distinct is not None
+        or group is not None
+        or having is not None
+        or any(_aggregates(e) for e in everything),
         limit=_count(node.args.get("limit"), rows),
         offset=_count(node.args.get("offset"), rows),
         node=node,
@@ -221,7 +282,7 @@ def _expanded(entry: exp.Expr, rows: Rows) -> list[tuple[str, exp.Expr]]:
 
 
 def _aggregates(node: exp.Expr) -> bool:
-    return any(is_aggregate(p) or is_addnoise(p) for p in node.walk())
+    return any(is_aggregate(p) or is_addnoise(p) for p in node.walk(prune=is_subquery))
 
 
 def _count(node: exp.Expr | None, rows: Rows) -> int | None:
@@ -244,6 +305,8 @@ def finished(
     world: World,
     entity: exp.Expr | None = None,
     protected: Entity | None = None,
+    most_rows_per_entity: int | None = None,
+    single: bool = False,
 ) -> Relation:
     """Return the relation of a SELECT whose parts are translated.
 
@@ -257,6 +320,8 @@ def finished(
         world: of the result.
         entity: the hidden entity of an Owned result.
         protected: what it is.
+        most_rows_per_entity: of an Owned result, where it is known.
+        single: there is never more than one row.
     """
     columns = [
         Output(name=n, inner=f"x{i}", scalar=s) for i, (n, s) in enumerate(zip(wanted.names, outputs, strict=True))
@@ -283,4 +348,6 @@ def finished(
         entity_column=ENTITY if entity is not None else None,
         identity=tuple(name for name, _ in hidden) if entity is None else (),
         bare=bare.select(*listed),
+        most_rows_per_entity=most_rows_per_entity,
+        single=single or wanted.limit in (0, 1),
     )

@@ -1,0 +1,168 @@
+"""UNION ALL and UNION: rows of relations of one world, one below the other. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlglot import exp
+
+from cleanroom.rooms.tables import ColumnType
+from cleanroom.templates import spans
+from cleanroom.templates.refusals import refuse
+from cleanroom.templates.relations import ENTITY, Entity, Output, Relation, World
+from cleanroom.templates.scalars import OPEN, Scalar, cast
+from cleanroom.templates.trees import aliased, column, integer, named
+
+_WHOLE = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
+
+
+def union_all(parts: list[Relation], *, alias: str, at: exp.Expr) -> Relation:
+    """Return the rows of all parts.
+
+    Args:
+        parts: at least two.
+        alias: for the union as an item of FROM.
+        at: for refusals.
+
+    Raises:
+        TemplateRefusedError: rules `union_of_worlds`, `different_entities`, `union_columns`, `type_mismatch`.
+    """
+    first = parts[0]
+    if any(p.world is not first.world for p in parts):
+        refuse(
+            "UNION of protected rows, public rows or noisy numbers with one another: whose a row is must be the same "
+            "for all parts",
+            rule="union_of_worlds",
+            cure="aggregate each part alone, with UNION ALL of what the aggregations give",
+            at=at,
+        )
+    if any(len(p.outputs) != len(first.outputs) for p in parts):
+        refuse(
+            "the parts of a UNION have different numbers of columns",
+            rule="union_columns",
+            cure="select as many columns in each part",
+            at=at,
+        )
+    entity = _entity(parts, at=at) if first.world is World.OWNED else None
+    columns = [_column([p.outputs[i].scalar for p in parts], at=at) for i in range(len(first.outputs))]
+    names = tuple(o.name for o in first.outputs)
+    width = sum(len(p.identity) for p in parts)
+    hidden = ("i0", *(f"i{1 + i}" for i in range(width))) if first.world is World.RELEASED else ()
+    trees, bare = [], []
+    before = 0
+    for number, part in enumerate(parts):
+        typed = [column_parts[number] for column_parts in columns]
+        trees.append(_part(part, number, typed, hidden=hidden, before=before))
+        whole = part if part.bare is None else replace(part, tree=part.bare)
+        bare.append(_part(whole, number, typed, hidden=hidden, before=before))
+        before += len(part.identity)
+    outputs = tuple(
+        Output(name=name, inner=f"x{i}", scalar=_known(typed, column(f"x{i}", alias)))
+        for i, (name, typed) in enumerate(zip(names, columns, strict=True))
+    )
+    most = [p.most_rows_per_entity for p in parts]
+    return Relation(
+        world=first.world,
+        tree=_stacked(trees, outputs, hidden, alias=alias, entity=entity is not None),
+        bare=_stacked(bare, outputs, hidden, alias=alias, entity=entity is not None),
+        outputs=outputs,
+        entity=entity,
+        entity_column=ENTITY if entity is not None else None,
+        identity=hidden,
+        most_rows_per_entity=None if any(m is None for m in most) else sum(m for m in most if m is not None),
+    )
+
+
+def _entity(parts: list[Relation], *, at: exp.Expr) -> Entity:
+    """Return what protects the rows: entities of one kind and of one stored type, so that equal is the same entity."""
+    found = [p.entity for p in parts if p.entity is not None]
+    first = found[0]
+    same_kind = all(e.kind == first.kind for e in found)
+    natives = {e.native for e in found}
+    if not same_kind or not (natives <= _WHOLE or (len(natives) == 1 and "" not in natives)):
+        labels = ", ".join(dict.fromkeys(f"{e.label} is {e.kind} ({e.native})" for e in found))
+        refuse(
+            f"the entities of a UNION differ: {labels}",
+            rule="different_entities",
+            cure="unite protected rows only of entity columns of one kind and type",
+            at=at,
+        )
+    tables = dict.fromkeys(t.full_name for e in found for t in e.tables)
+    by_name = {t.full_name: t for e in found for t in e.tables}
+    return replace(first, tables=tuple(by_name[name] for name in tables))
+
+
+def _column(parts: list[Scalar], *, at: exp.Expr) -> list[Scalar]:
+    """Return one column of all parts in one type: the same for all; decimals, and decimals with doubles, as doubles.
+
+    Raises:
+        TemplateRefusedError: rule `type_mismatch`: nothing is converted that could change a value unasked.
+    """
+    types = {p.type for p in parts if p.type is not None}
+    if not types:
+        return parts
+    to = ColumnType.DOUBLE if types in ({ColumnType.DECIMAL}, {ColumnType.DECIMAL, ColumnType.DOUBLE}) else None
+    if to is None and len(types) == 1:
+        to = next(iter(types))
+    if to is None or to is ColumnType.OTHER:
+        names = " and ".join(sorted(t.value for t in types))
+        refuse(
+            f"a column of a UNION is {names}",
+            rule="type_mismatch",
+            cure="cast it to one type in each part",
+            at=at,
+        )
+    # An entity, or a key, is never converted: it would no longer be known as one.
+    return [p if p.entity or p.type is None else replace(cast(p, to), entity=False) for p in parts]
+
+
+def _known(parts: list[Scalar], reference: exp.Expr) -> Scalar:
+    """Return what holds for a value of any part."""
+    values: tuple[exp.Expr, ...] | None = None
+    if all(p.values is not None for p in parts):
+        values = tuple({v.sql(): v for p in parts for v in p.values or ()}.values())
+    kind = next((p.type for p in parts if p.type is not None), None)
+    typed = [p for p in parts if p.type is not None]
+    return Scalar(
+        sql=reference,
+        type=kind,
+        nullable=any(p.nullable for p in parts),
+        size=1 + sum(p.size for p in parts),
+        span=spans.either([p.span for p in typed]) if typed else OPEN,
+        values=values,
+        entity=all(p.entity for p in parts),
+        noisy=any(p.noisy for p in parts),
+    )
+
+
+def _part(relation: Relation, number: int, typed: list[Scalar], *, hidden: tuple[str, ...], before: int) -> exp.Expr:
+    """Return one part with its columns in the union's types and order, and its hidden columns in their places."""
+    tree = relation.tree.copy()
+    if not isinstance(tree, exp.Select):
+        raise TypeError("a query's tree is a SELECT")
+    own = {e.alias: e.this for e in tree.expressions if isinstance(e, exp.Alias)}
+    listed = [named(s.sql, f"x{i}") for i, s in enumerate(typed)]
+    if relation.entity_column is not None:
+        listed.append(named(own[relation.entity_column], ENTITY))
+    for place, name in enumerate(hidden):
+        position = place - 1 - before
+        if place == 0:
+            listed.append(named(integer(number), name))
+        elif 0 <= position < len(relation.identity):
+            listed.append(named(own[relation.identity[position]], name))
+        else:
+            listed.append(named(exp.null(), name))
+    tree.set("expressions", listed)
+    return tree
+
+
+def _stacked(
+    trees: list[exp.Expr], outputs: tuple[Output, ...], hidden: tuple[str, ...], *, alias: str, entity: bool
+) -> exp.Select:
+    """Return the parts as one SELECT; each in brackets, since it may have ORDER BY and LIMIT of its own."""
+    united: exp.Expr = exp.Subquery(this=trees[0])
+    for tree in trees[1:]:
+        united = exp.Union(this=united, expression=exp.Subquery(this=tree), distinct=False)
+    names = [*(o.inner for o in outputs), *([ENTITY] if entity else []), *hidden]
+    listed = [named(column(n, alias), n) for n in names]
+    return exp.select(*listed).from_(aliased(united, alias), copy=False)
