@@ -25,7 +25,7 @@ from cleanroom.adapters.memory import (
     MemoryRunQueue,
     MemorySchedule,
 )
-from cleanroom.adapters.memory_audit import MemoryAuditExport, MemoryAuditTrail, MemoryStatementStore
+from cleanroom.adapters.memory_audit import MemoryAuditExport, MemoryAuditTrail, MemorySignals, MemoryStatementStore
 from cleanroom.adapters.memory_catalogue import MemoryCatalogue
 from cleanroom.adapters.memory_ledger import MemoryLedger
 from cleanroom.adapters.memory_signer import MemoryReceiptSigner
@@ -38,6 +38,7 @@ from cleanroom.procedures.noise import NOISE
 from cleanroom.procedures.rooms import ROOMS
 from cleanroom.procedures.runs import RUNS
 from cleanroom.procedures.task import TASK
+from cleanroom.rooms.anomalies import Thresholds
 from cleanroom.use_cases.noise_requests import handle_invocation
 from cleanroom.use_cases.view_run import view_run
 from tests.seeded_entropy import SeededEntropy
@@ -58,7 +59,8 @@ class House:
         self.queue, self.inbox, self.schedule = MemoryRunQueue(), MemoryInbox(), MemorySchedule()
         self.clock, self.ids = FixedClock(START), CountingIds()
         self.telemetry, self.signer = ListTelemetry(), MemoryReceiptSigner()
-        self.audit, self.statements = MemoryAuditTrail(self.ledger), MemoryStatementStore()
+        self.signals, self.thresholds = MemorySignals(), Thresholds()
+        self.audit, self.statements = MemoryAuditTrail(self.ledger, self.signals), MemoryStatementStore()
         self.audit_export = MemoryAuditExport()
         self.entropy = entropy or SeededEntropy(1)
         self.noise = DirectNoiseFunction(self.invoke_noise)
@@ -88,6 +90,8 @@ class House:
             renewal=self.schedule,
             clock=self.clock,
             ids=self.ids,
+            signals=self.signals,
+            thresholds=self.thresholds,
             telemetry=self.telemetry,
             pace=SteppedPace(
                 step_seconds=0, clock=self.clock, sleep=lambda seconds: self.clock.advance(seconds=seconds)
@@ -104,6 +108,8 @@ class House:
             renewal=self.schedule,
             clock=self.clock,
             ids=self.ids,
+            signals=self.signals,
+            thresholds=self.thresholds,
             telemetry=self.telemetry,
         )
         self.tasks = TaskServices(

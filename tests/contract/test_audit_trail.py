@@ -6,11 +6,14 @@ from datetime import timedelta
 import pytest
 
 from cleanroom.adapters.dynamodb_audit import DynamoDbAuditTrail
-from cleanroom.adapters.memory_audit import MemoryAuditTrail, MemoryStatementStore
+from cleanroom.adapters.dynamodb_signals import MOST_COUNTED, DynamoDbSignals
+from cleanroom.adapters.memory_audit import MemoryAuditTrail, MemorySignals, MemoryStatementStore
 from cleanroom.adapters.memory_ledger import MemoryLedger
 from cleanroom.adapters.statement_store import S3AuditExport, S3StatementStore
+from cleanroom.rooms.anomalies import ChargeCounts
 from cleanroom.rooms.ledger import BudgetKey
 from cleanroom.rooms.ledger_audit import Checkpoint, verified, without_closed
+from cleanroom.templates.kinship import Kinship
 from tests.contract.ledgers import KEY, NOON, charge
 from tests.contract.test_stores import bucket_of
 
@@ -18,8 +21,15 @@ OTHER = BudgetKey(room="flights", party="other")
 
 
 @pytest.fixture
-def audit(ledger):
-    return MemoryAuditTrail(ledger) if isinstance(ledger, MemoryLedger) else DynamoDbAuditTrail(ledger._table)
+def signals(ledger):
+    return MemorySignals() if isinstance(ledger, MemoryLedger) else DynamoDbSignals(ledger._table)
+
+
+@pytest.fixture
+def audit(ledger, signals):
+    if isinstance(ledger, MemoryLedger):
+        return MemoryAuditTrail(ledger, signals)
+    return DynamoDbAuditTrail(ledger._table)
 
 
 @pytest.fixture(params=["memory", "aws"])
@@ -30,24 +40,52 @@ def statements(request):
     return S3StatementStore(s3, bucket=bucket)
 
 
-def test_what_was_charged_or_refused_in_a_window_is_found_by_the_window(ledger, audit):
+def test_what_was_charged_or_refused_in_a_window_is_found_by_the_window(ledger, audit, signals):
     assert audit.active(0) == ()
     for run_id in ("run-1", "run-2"):
         ledger.charge(charge(run_id))
-    audit.count_refusal(OTHER, window=0, at=NOON)
+    signals.refused(OTHER, window=0, at=NOON)
     ledger.open_window(scheduled_for=NOON, at=NOON)
     ledger.charge(charge("run-3", window=1))
     assert [(one.budget, one.refusals) for one in audit.active(0)] == [(KEY, 0), (OTHER, 1)]
     assert [one.budget for one in audit.active(1)] == [KEY]
 
 
-def test_refusals_are_counted_by_window_and_by_hour(ledger, audit):
+def test_refusals_are_counted_by_window_and_by_hour(ledger, audit, signals):
     hour = timedelta(hours=1)
-    counted = [audit.count_refusal(KEY, window=0, at=NOON + hour * late) for late in (0, 0, 0, 1, 1)]
+    counted = [signals.refused(KEY, window=0, at=NOON + hour * late) for late in (0, 0, 0, 1, 1)]
     assert [(one.refusals, one.refusals_in_hour) for one in counted] == [(1, 1), (2, 2), (3, 3), (4, 1), (5, 2)]
     ledger.charge(charge("run-1"))
     assert [one.refusals for one in audit.active(0)] == [5]
-    assert audit.count_refusal(KEY, window=1, at=NOON).refusals == 1
+    assert signals.refused(KEY, window=1, at=NOON).refusals == 1
+
+
+def test_spending_is_counted_by_hour_and_likenesses_by_different_queries(signals):
+    def charged(query, kin, *, at=NOON, window=0):
+        kinship = Kinship(query=query, kin=kin)
+        return signals.charged(KEY, window=window, at=at, micro_epsilon=5, kinship=kinship)
+
+    assert charged("q1", ("blank", "q1")) == ChargeCounts(spent_in_hour=5, alike=1)
+    assert charged("q1", ("blank", "q1")) == ChargeCounts(spent_in_hour=10, alike=1), "the same query is no other"
+    assert charged("q2", ("blank", "q2")) == ChargeCounts(spent_in_hour=15, alike=2)
+    assert charged("q3", ("else", "q3")) == ChargeCounts(spent_in_hour=20, alike=1)
+    assert charged("q4", ("blank",), at=NOON + timedelta(hours=1)) == ChargeCounts(spent_in_hour=5, alike=3)
+    assert charged("q5", ("blank",), window=1) == ChargeCounts(spent_in_hour=5, alike=1)
+    without = signals.charged(KEY, window=1, at=NOON, micro_epsilon=0, kinship=None)
+    assert without == ChargeCounts(spent_in_hour=5, alike=0)
+
+
+def test_counting_ends_before_an_item_could_be_full(ledger, signals):
+    if isinstance(ledger, MemoryLedger):
+        for _ in range(MOST_COUNTED):
+            assert signals.charged(KEY, window=0, at=NOON, micro_epsilon=1, kinship=None) is not None
+    else:
+        signals.charged(KEY, window=0, at=NOON, micro_epsilon=1, kinship=None)
+        (stored,) = ledger._table.query("SIGNALS#flights#consumer#*")
+        ledger._table.client.put_item(
+            TableName=ledger._table.name, Item={**stored, "charges": {"N": str(MOST_COUNTED)}}
+        )
+    assert signals.charged(KEY, window=0, at=NOON, micro_epsilon=1, kinship=None) is None
 
 
 def test_lines_are_read_from_where_a_checkpoint_ends(ledger, audit):

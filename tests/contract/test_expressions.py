@@ -19,9 +19,11 @@ from cleanroom.adapters.dynamodb_catalogue import DynamoDbCatalogue
 from cleanroom.adapters.dynamodb_items import item
 from cleanroom.adapters.dynamodb_keys import lifetime_key
 from cleanroom.adapters.dynamodb_ledger import DynamoDbLedger
+from cleanroom.adapters.dynamodb_signals import DynamoDbSignals
 from cleanroom.rooms.ledger import RequestState, RoomBudget, RunRequest, RunState, TaskStatus
 from cleanroom.rooms.ledger_audit import Checkpoint
 from cleanroom.rooms.settings import PrivacySettings
+from cleanroom.templates.kinship import Kinship
 from tests.contract.ledgers import KEY, NOON, FaultyClient, charge, create_table, table_of
 from tests.contract.test_catalogue import ROOM, fill
 
@@ -295,7 +297,11 @@ def exercise(ledger, catalogue):
     ledger.settings_of_room("flights")
     ledger.keys_with_dp_on()
     audit = DynamoDbAuditTrail(ledger._table)
-    audit.count_refusal(KEY, window=2, at=NOON)
+    signals = DynamoDbSignals(ledger._table)
+    signals.refused(KEY, window=2, at=NOON)
+    for likenesses in range(11):
+        kinship = Kinship(query="q", kin=tuple(f"k{number}" for number in range(likenesses)))
+        signals.charged(KEY, window=2, at=NOON, micro_epsilon=1, kinship=kinship)
     audit.page("flights", "", after="2026", limit=1)
     audit.put_checkpoint("flights", "", Checkpoint(count=1), replaces=Checkpoint())
     audit.set_closed_through(1)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from cleanroom.privacy.accounting import exact_fraction
+from cleanroom.rooms.anomalies import Thresholds
 from layers.sizes import CONTENTS, LIMIT_BYTES, problems
 from local.adapt import CREATED, FILLED, WITHOUT_MEANING_HERE, UncoveredError, adapt
 from local.emulator import ROOT, Emulator
@@ -94,6 +96,46 @@ def test_the_schedule_renews_budgets_daily_at_an_hour_and_zone_of_choice(deploye
     assert told["DP_TASK_SCHEDULE_GROUP"] == schedule["GroupName"]
 
 
+SIGNALS = {
+    "LedgerDifferences",
+    "RefusalBursts",
+    "SimilarQueries",
+    "FastSpending",
+    "EngineTimeouts",
+    "EngineOutOfMemory",
+    "EngineErrors",
+    "SignalsLost",
+}
+
+
+def test_no_alarm_says_more_than_what_it_watches(deployed: Deployed) -> None:
+    """Their texts are fixed: names of rooms and parties, and numbers, are in the log."""
+    for name, alarm in deployed.of_type("AWS::CloudWatch::Alarm").items():
+        assert isinstance(alarm["AlarmDescription"], str), name
+        assert {dimension["Name"] for dimension in alarm["Dimensions"]} <= {
+            "service",
+            "FunctionName",
+            "QueueName",
+            "ScheduleGroup",
+        }
+
+
+def test_thresholds_of_signals_are_parameters_and_reach_what_counts(deployed: Deployed) -> None:
+    functions, alarms = deployed.of_type("AWS::Lambda::Function"), deployed.of_type("AWS::CloudWatch::Alarm")
+    for name in ("RunTemplateFunction", "AddNoiseFunction"):
+        told = functions[name]["Environment"]["Variables"]
+        assert told["SIGNAL_REFUSALS_PER_HOUR"] == {"Ref": "SignalRefusalsPerHour"}
+        assert told["SIGNAL_SIMILAR_QUERIES"] == {"Ref": "SignalSimilarQueries"}
+        assert told["SIGNAL_HOURLY_SHARE"] == {"Ref": "SignalHourlyShare"}
+    for name in ("EngineTimeouts", "EngineOutOfMemory"):
+        assert alarms[name]["Threshold"] == {"Ref": "SignalEngineFailures"}
+    defaults = {name: said.get("Default") for name, said in deployed.template["Parameters"].items()}
+    ours = Thresholds()
+    assert defaults["SignalRefusalsPerHour"] == ours.refusals_per_hour
+    assert defaults["SignalSimilarQueries"] == ours.alike_queries
+    assert exact_fraction(defaults["SignalHourlyShare"]) == ours.hourly_share
+
+
 def test_failures_dead_letters_missed_windows_and_unmetered_runs_raise_alarms(deployed: Deployed) -> None:
     alarms = deployed.of_type("AWS::CloudWatch::Alarm")
     watched = {(alarm["Namespace"], alarm["MetricName"]) for alarm in alarms.values()}
@@ -103,7 +145,7 @@ def test_failures_dead_letters_missed_windows_and_unmetered_runs_raise_alarms(de
         ("AWS/Scheduler", "InvocationAttemptCount"),
         ("Cleanroom", "StuckRuns"),
         ("Cleanroom", "UnmeteredRuns"),
-        ("Cleanroom", "LedgerDifferences"),
+        *(("Cleanroom", metric) for metric in SIGNALS),
     }
     failing = {alarm["Dimensions"][0]["Value"]["Ref"] for alarm in alarms.values() if alarm["MetricName"] == "Errors"}
     assert failing == set(deployed.of_type("AWS::Lambda::Function"))

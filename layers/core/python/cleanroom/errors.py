@@ -277,10 +277,18 @@ class BusyError(CleanRoomError):
 
 
 class RunFailedError(CleanRoomError):
-    """The run was charged and could not be finished; one fixed sentence, for the cause may depend on rows."""
+    """The run was charged and could not be finished; one fixed sentence, for the cause may depend on rows.
+
+    Attributes:
+        reason: the engine's class of failure, for the operator's metrics. It may depend on rows: no caller is told.
+    """
 
     code = "run_failed"
     kind = Kind.CONFLICT
+
+    def __init__(self, sentence: str, *, reason: str = "") -> None:
+        super().__init__(sentence)
+        self.reason = reason
 
 
 class LedgerUnreadableError(CleanRoomError):

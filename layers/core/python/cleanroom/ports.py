@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from cleanroom.rooms.activity import Activity
+    from cleanroom.rooms.anomalies import ChargeCounts, Thresholds
     from cleanroom.rooms.ledger import (
         BudgetKey,
         Charge,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from cleanroom.rooms.settings import PrivacySettings
     from cleanroom.rooms.suggestions import ExactSuggestions
     from cleanroom.rooms.tables import Column, LinkedTable, TableVersion
+    from cleanroom.templates.kinship import Kinship
     from cleanroom.templates.plan import Plan
 
 
@@ -186,9 +188,6 @@ class AuditTrail(Protocol):
     def active(self, window: int) -> tuple[Activity, ...]:
         """Return every budget that was charged or refused in a window, by room, party and template."""
 
-    def count_refusal(self, budget: BudgetKey, *, window: int, at: datetime) -> Activity:
-        """Count one refused request to run, and return the counts as they now stand."""
-
     def chains(self, room: str | None, budgets: Collection[BudgetKey]) -> tuple[str, ...]:
         """Return the chains that hold a room's own changes and the charges of these budgets of it."""
 
@@ -214,6 +213,18 @@ class AuditTrail(Protocol):
 
     def set_closed_through(self, window: int) -> None:
         """Say that all statements up to `window` are written; it never goes back."""
+
+
+class Signals(Protocol):
+    """Counts that let somebody notice what is worth a look. They limit nothing, and depend on no row."""
+
+    def refused(self, budget: BudgetKey, *, window: int, at: datetime) -> Activity:
+        """Count one refused request to run, and return the counts as they now stand."""
+
+    def charged(
+        self, budget: BudgetKey, *, window: int, at: datetime, micro_epsilon: int, kinship: Kinship | None
+    ) -> ChargeCounts | None:
+        """Count one charged run, and return what its counts are now; None where too many were counted already."""
 
 
 class StatementStore(Protocol):
@@ -446,6 +457,8 @@ class RunServices:
     renewal: Renewal
     clock: Clock
     ids: Ids
+    signals: Signals
+    thresholds: Thresholds
     telemetry: Telemetry
     pace: Pace
 
@@ -464,6 +477,8 @@ class NoiseServices:
     renewal: Renewal
     clock: Clock
     ids: Ids
+    signals: Signals
+    thresholds: Thresholds
     telemetry: Telemetry
 
 
@@ -503,6 +518,7 @@ __all__ = [
     "RunQueue",
     "RunServices",
     "Schedule",
+    "Signals",
     "StatementStore",
     "TableDescription",
     "TableStore",

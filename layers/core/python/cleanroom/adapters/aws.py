@@ -22,6 +22,8 @@ from cleanroom.adapters.pace import SteppedPace
 from cleanroom.adapters.system import SystemClock, SystemEntropy, SystemIds
 from cleanroom.adapters.telemetry import PowertoolsTelemetry
 from cleanroom.ports import NoiseServices, RoomServices, RunServices, TaskServices
+from cleanroom.privacy.accounting import exact_fraction
+from cleanroom.rooms.anomalies import Thresholds
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from cleanroom.adapters.duckdb_sandbox import EngineLimits
     from cleanroom.adapters.dynamodb_audit import DynamoDbAuditTrail
     from cleanroom.adapters.dynamodb_catalogue import DynamoDbCatalogue
+    from cleanroom.adapters.dynamodb_signals import DynamoDbSignals
     from cleanroom.adapters.entity_labels import EntityLabels
     from cleanroom.adapters.pinned_s3 import S3Objects
     from cleanroom.adapters.renewal import DeployedRenewal
@@ -94,6 +97,8 @@ def run_services() -> RunServices:
         renewal=_renewal(),
         clock=SystemClock(),
         ids=SystemIds(),
+        signals=_signals(),
+        thresholds=_thresholds(),
         telemetry=PowertoolsTelemetry(),
         pace=SteppedPace(step_seconds=float(os.environ["ANSWER_STEP_SECONDS"]), clock=SystemClock(), sleep=time.sleep),
     )
@@ -124,6 +129,8 @@ def noise_services() -> NoiseServices:
         renewal=_renewal(),
         clock=SystemClock(),
         ids=SystemIds(),
+        signals=_signals(),
+        thresholds=_thresholds(),
         telemetry=PowertoolsTelemetry(),
     )
 
@@ -164,6 +171,20 @@ def _audit() -> DynamoDbAuditTrail:
     from cleanroom.adapters.dynamodb_audit import DynamoDbAuditTrail
 
     return DynamoDbAuditTrail(_table(os.environ["LEDGER_TABLE"]))
+
+
+def _signals() -> DynamoDbSignals:
+    from cleanroom.adapters.dynamodb_signals import DynamoDbSignals
+
+    return DynamoDbSignals(_table(os.environ["LEDGER_TABLE"]))
+
+
+def _thresholds() -> Thresholds:
+    return Thresholds(
+        refusals_per_hour=int(os.environ["SIGNAL_REFUSALS_PER_HOUR"]),
+        alike_queries=int(os.environ["SIGNAL_SIMILAR_QUERIES"]),
+        hourly_share=exact_fraction(os.environ["SIGNAL_HOURLY_SHARE"]),
+    )
 
 
 def _statements() -> S3StatementStore:

@@ -114,7 +114,7 @@ def execute_in(
     except _ShapeError as failure:
         reason = failure.reason
     _log.warning("exact query failed: %s", reason)
-    raise RunFailedError(RUN_FAILED)
+    raise RunFailedError(RUN_FAILED, reason=reason)
 
 
 class _ShapeError(Exception):

@@ -209,14 +209,19 @@ class Table:
             request["ExpressionAttributeValues"] = values
         return _unless_condition_failed(lambda: self.client.put_item(**request), self.backoff()) is not None
 
-    def update_if(self, key: Key, *, update: str, condition: str, values: Attributes) -> Attributes | None:
-        """Update an item and return it; None where the condition fails, also through a repetition of one's own."""
+    def update_if(
+        self, key: Key, *, update: str, condition: str, values: Attributes, names: Mapping[str, str] | None = None
+    ) -> Attributes | None:
+        """Update an item and return it; None where the condition fails, also through a repetition of one's own.
+
+        `names` says what placeholders of names stand for, where that is not their own name.
+        """
         request: UpdateItemInputTypeDef = {
             "TableName": self.name,
             "Key": attributes(pk=key.pk, sk=key.sk),
             "UpdateExpression": update,
             "ConditionExpression": condition,
-            "ExpressionAttributeNames": names_in(update, condition),
+            "ExpressionAttributeNames": names_in(update, condition) | dict(names or {}),
             "ExpressionAttributeValues": values,
             "ReturnValues": "ALL_NEW",
         }

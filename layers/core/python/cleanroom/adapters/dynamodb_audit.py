@@ -46,10 +46,6 @@ class DynamoDbAuditTrail:
         """Return every budget that was charged or refused in a window, by room, party and template."""
         return self._activity.of_window(window)
 
-    def count_refusal(self, budget: BudgetKey, *, window: int, at: datetime) -> Activity:
-        """Count one refused request to run, and return the counts as they now stand."""
-        return self._activity.count_refusal(budget, window=window, at=at)
-
     def chains(self, room: str | None, budgets: Collection[BudgetKey]) -> tuple[str, ...]:
         """Return the chains that hold a room's own changes and the charges of these budgets of it."""
         own = () if room is None else sorted(chain_of(budget) for budget in budgets)

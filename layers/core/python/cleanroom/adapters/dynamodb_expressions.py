@@ -64,6 +64,12 @@ REFUSED_IN_HOUR = "#kind = :kind AND #hour = :hour"
 REFUSED_IN_OTHER_HOUR = (
     "attribute_not_exists(#pk) OR (#kind = :kind AND (attribute_not_exists(#hour) OR #hour <> :hour))"
 )
+STILL_COUNTED = "attribute_not_exists(#pk) OR (#kind = :kind AND #charges < :most)"
+_COUNT_CHARGE = "SET #kind = :kind, #expires_at = :expires_at ADD #charges :one, #spent :micro_epsilon"
+# For a query that shares so many likenesses; `#spent` and `#kin_…` stand for names that the hour and the query make.
+COUNT_CHARGE = tuple(
+    _COUNT_CHARGE + "".join(f", #kin_{letter} :query" for letter in "abcdefghij"[:shared]) for shared in range(11)
+)
 CHECKPOINT_AT_COUNT = "attribute_not_exists(#pk) OR (#kind = :kind AND #count = :count)"
 CLOSED_BEFORE = "attribute_not_exists(#pk) OR (#kind = :kind AND #window < :window)"
 
@@ -112,6 +118,7 @@ CONDITIONS = (
     ABSENT_OR_KIND,
     REFUSED_IN_HOUR,
     REFUSED_IN_OTHER_HOUR,
+    STILL_COUNTED,
     CHECKPOINT_AT_COUNT,
     CLOSED_BEFORE,
 )
@@ -132,6 +139,7 @@ UPDATES = (
     TOUCH_ACTIVITY,
     COUNT_REFUSAL,
     COUNT_FIRST_REFUSAL_OF_HOUR,
+    *COUNT_CHARGE,
 )
 
 KEY_IN_PARTITION = "#pk = :pk"

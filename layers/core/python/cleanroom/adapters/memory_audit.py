@@ -1,4 +1,4 @@
-"""Audit trail, statements, exports in memory, for tests: the twins of `dynamodb_audit.py` and `statement_store.py`."""
+"""Audit trail, signals, statements and exports in memory, for tests: twins of what keeps them in DynamoDB and S3."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from cleanroom.adapters.dynamodb_signals import MOST_COUNTED
 from cleanroom.rooms.activity import Activity, hour_of
+from cleanroom.rooms.anomalies import ChargeCounts
 from cleanroom.rooms.ledger_audit import Checkpoint, budget_order
 from cleanroom.rooms.ledger_chain import ROOM_CHAIN, ChainHead, chain_of
 
@@ -16,30 +18,60 @@ if TYPE_CHECKING:
 
     from cleanroom.adapters.memory_ledger import MemoryLedger
     from cleanroom.rooms.ledger import BudgetKey, LedgerEntry
+    from cleanroom.templates.kinship import Kinship
 
 
-class MemoryAuditTrail:
-    """An `AuditTrail` over a `MemoryLedger`."""
+class MemorySignals:
+    """The twin of `DynamoDbSignals`."""
 
-    def __init__(self, ledger: MemoryLedger) -> None:
-        self._ledger = ledger
+    def __init__(self) -> None:
         self._refused: dict[tuple[int, BudgetKey], Activity] = {}
-        self._checkpoints: defaultdict[tuple[str | None, str], Checkpoint] = defaultdict(Checkpoint)
-        self._closed_through = -1
+        self._spent: defaultdict[tuple[int, BudgetKey, int], int] = defaultdict(int)
+        self._alike: defaultdict[tuple[int, BudgetKey, str], set[str]] = defaultdict(set)
+        self._charges: defaultdict[tuple[int, BudgetKey], int] = defaultdict(int)
 
-    def active(self, window: int) -> tuple[Activity, ...]:
-        """Return every budget that was charged or refused in a window."""
-        found = {budget: Activity(budget=budget) for budget in self._ledger.charged_in(window)}
-        found |= {budget: one for (refused_in, budget), one in self._refused.items() if refused_in == window}
-        return tuple(found[budget] for budget in sorted(found, key=budget_order))
-
-    def count_refusal(self, budget: BudgetKey, *, window: int, at: datetime) -> Activity:
+    def refused(self, budget: BudgetKey, *, window: int, at: datetime) -> Activity:
         """Count one refused request to run."""
         before, hour = self._refused.get((window, budget), Activity(budget=budget)), hour_of(at)
         in_hour = before.refusals_in_hour + 1 if before.hour == hour else 1
         counted = replace(before, refusals=before.refusals + 1, refusals_in_hour=in_hour, hour=hour)
         self._refused[window, budget] = counted
         return counted
+
+    def charged(
+        self, budget: BudgetKey, *, window: int, at: datetime, micro_epsilon: int, kinship: Kinship | None
+    ) -> ChargeCounts | None:
+        """Count one charged run; None where too many were counted already."""
+        if self._charges[window, budget] >= MOST_COUNTED:
+            return None
+        self._charges[window, budget] += 1
+        self._spent[window, budget, hour_of(at)] += micro_epsilon
+        kin = () if kinship is None else kinship.kin
+        for one in kin:
+            self._alike[window, budget, one].add(kinship.query if kinship else "")
+        return ChargeCounts(
+            spent_in_hour=self._spent[window, budget, hour_of(at)],
+            alike=max((len(self._alike[window, budget, one]) for one in kin), default=0),
+        )
+
+    def refused_in(self, window: int) -> tuple[Activity, ...]:
+        """Return the counts of every budget of which something was refused in a window."""
+        return tuple(one for (refused_in, _), one in self._refused.items() if refused_in == window)
+
+
+class MemoryAuditTrail:
+    """An `AuditTrail` over a `MemoryLedger`."""
+
+    def __init__(self, ledger: MemoryLedger, signals: MemorySignals) -> None:
+        self._ledger, self._signals = ledger, signals
+        self._checkpoints: defaultdict[tuple[str | None, str], Checkpoint] = defaultdict(Checkpoint)
+        self._closed_through = -1
+
+    def active(self, window: int) -> tuple[Activity, ...]:
+        """Return every budget that was charged or refused in a window."""
+        found = {budget: Activity(budget=budget) for budget in self._ledger.charged_in(window)}
+        found |= {one.budget: one for one in self._signals.refused_in(window)}
+        return tuple(found[budget] for budget in sorted(found, key=budget_order))
 
     def chains(self, room: str | None, budgets: Collection[BudgetKey]) -> tuple[str, ...]:
         """Return the chains that hold a room's own changes and the charges of these budgets of it."""

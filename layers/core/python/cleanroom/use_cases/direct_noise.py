@@ -21,6 +21,7 @@ from cleanroom.use_cases.access import room_of_consumer
 from cleanroom.use_cases.charge import Payer, charge_run
 from cleanroom.use_cases.receipts import CONFIDENCE_TEXT, EXACT_QUANTILE, receipt_of, sealed
 from cleanroom.use_cases.run_ids import public_run_id, scoped_run_id
+from cleanroom.use_cases.signals import refusals_counted, watch_charge
 
 if TYPE_CHECKING:
     from cleanroom.ports import NoiseServices
@@ -44,6 +45,11 @@ def add_noise_to_values(arguments: AddNoise, party: str, services: NoiseServices
         InvalidRequestError: a value is too large to be held on the sensitivity's grid.
         BudgetExhaustedError: nothing was charged.
     """
+    with refusals_counted(arguments.cleanroom_name, party, services):
+        return _add_noise(arguments, party, services)
+
+
+def _add_noise(arguments: AddNoise, party: str, services: NoiseServices) -> bytes:
     snapshot, _ = room_of_consumer(services.catalogue, arguments.cleanroom_name, party)
     run_id = scoped_run_id(party, arguments.run_id or services.ids.run_id())
     noise, unit, exact_steps, price = _measured(arguments)
@@ -69,6 +75,7 @@ def add_noise_to_values(arguments: AddNoise, party: str, services: NoiseServices
             clock=services.clock,
             telemetry=services.telemetry,
         )
+        watch_charge(run, None, services)
     if run.request_digest != digest:
         raise RunConflictError("the run id belongs to another request")
     public_id = public_run_id(run_id)

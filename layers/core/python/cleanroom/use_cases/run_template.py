@@ -14,13 +14,16 @@ from cleanroom.errors import (
     RunFailedError,
     StaleChargeError,
 )
+from cleanroom.rooms.anomalies import failure_metric
 from cleanroom.rooms.ledger import RequestState, RunRequest, RunState
+from cleanroom.templates.kinship import kinship_of
 from cleanroom.templates.plan_json import plan_as_json
 from cleanroom.use_cases.arguments import RunAnalysis, SubmitAnalysisRequest
 from cleanroom.use_cases.charge import Payer, charge_run
 from cleanroom.use_cases.exact_payload import ExactPayload
 from cleanroom.use_cases.prepare import prepare
 from cleanroom.use_cases.run_ids import public_run_id, scoped_run_id
+from cleanroom.use_cases.signals import refusals_counted, watch_charge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,10 +46,12 @@ def run_analysis(arguments: RunAnalysis, party: str, services: RunServices) -> b
     """
     run_id = scoped_run_id(party, arguments.run_id or services.ids.run_id())
     if arguments.mode == "async":
-        return _enqueue(arguments, party, run_id, services)
+        with refusals_counted(arguments.cleanroom_name, party, services):
+            return _enqueue(arguments, party, run_id, services)
     began = services.clock.now()
     try:
-        return _run(arguments, party, run_id, services)
+        with refusals_counted(arguments.cleanroom_name, party, services):
+            return _run(arguments, party, run_id, services)
     finally:
         # How long the data took is rounded up, also where the run failed.
         services.pace.hold(began)
@@ -57,7 +62,8 @@ def run_queued(message: bytes, services: RunServices) -> None:
     queued = msgspec.json.decode(message, type=QueuedRun)
     arguments = msgspec.convert(queued.arguments, QueuedRun.kinds()[queued.procedure])
     try:
-        _run(arguments, queued.party, queued.run_id, services)
+        with refusals_counted(arguments.cleanroom_name, queued.party, services):
+            _run(arguments, queued.party, queued.run_id, services)
     except CleanRoomError as refusal:
         if refusal.kind is Kind.BUSY:
             raise  # the queue delivers it again, under the same run id
@@ -135,6 +141,7 @@ def _charge_and_execute(
             raise RunFailedError(
                 "template, settings or tables changed while the run was interrupted; a new run id runs it again"
             )
+        watch_charge(run, kinship_of(prepared.plan), services)
         return _execute(prepared, versions, plan_json, run, services)
     raise AssertionError("unreachable: the loop returns or raises")
 
@@ -178,10 +185,11 @@ def _execute(
     """Compute the exact tables and hand them over, encrypted for this run."""
     try:
         exact_tables = services.engine.execute(prepared.plan, versions=versions, run_key=services.ids.run_key())
-    except RunFailedError:
+    except RunFailedError as failure:
         services.ledger.advance(run.run_id, to=RunState.FAILED, at=services.clock.now())
         services.telemetry.step("failed", run_id=run.run_id, room=run.room, template=run.template)
         services.telemetry.count("FailedRuns")
+        services.telemetry.count(failure_metric(failure.reason))
         raise
     payload = ExactPayload(
         plan_json=plan_json, template_digest=prepared.template_digest, exact_tables=dict(exact_tables)
