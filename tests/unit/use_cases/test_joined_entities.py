@@ -67,7 +67,7 @@ def test_rows_that_share_any_entity_value_are_one_entity():
     assert paris == 30 * unit
     assert 30 * unit < berlin <= 33 * unit, "five rows of one chain weigh three"
     assert answer["receipt"]["entity"] == "email or phone of airline.customers"
-    assert any("count as one entity" in note for note in answer["notes"])
+    assert any("share email or phone" in note for note in answer["notes"])
 
 
 def test_the_label_is_shown_to_nobody():
@@ -223,3 +223,51 @@ def test_a_table_that_is_marked_after_it_was_linked_is_not_read_any_more():
     status, answer = ask(house)
     assert (status, answer["error"]["code"]) == (409, "own_privacy_policy")
     assert spent(house) == before
+
+
+def test_a_smallest_group_is_counted_in_joined_entities_also_with_dp_off():
+    """B-04, B-80: fifty addresses with one number are one entity."""
+    rows = [*[(i, 1, "SFO", 10) for i in range(50)], *[(i, i, "NYC", 10) for i in range(100, 110)]]
+    house, _ = linked_house(rows)
+    house("airline", "provider", "set_privacy_settings", cleanroom_name="room", party_name="agency",
+          privacy_settings={"differential": 0})  # fmt: skip
+    house("airline", "provider", "link_datasets", cleanroom_name="room", tables=["customers"],
+          policies={"customers": {"min_entities": 5, "domains": {"city": None}}})  # fmt: skip
+    add(house, "SELECT p.city, COUNT(*) AS n FROM IDENTIFIER({{ source_table[0] }}) p GROUP BY p.city")
+    status, answer = ask(house, tables=("customers",))
+    assert status == 200, answer
+    assert "NYC" in json.dumps(answer["rows"])
+    assert "SFO" not in json.dumps(answer["rows"])
+
+
+def test_rows_owned_through_a_key_belong_to_the_joined_entity():
+    """B-04 with a declared key: the orders of two addresses with one number weigh as much as one entity's."""
+    house, _ = linked_house([*CROWD, (1, 1, "BER", 10), (2, 1, "BER", 10)])
+    people = [*range(100, 160), *[1] * 40, *[2] * 40]
+    orders = pa.table({"buyer": [f"p{i}@example.com" for i in people], "item": ["x"] * len(people)})
+    house.objects.put_table(owner="airline", name="orders", table=orders)
+    through = {"parent": "customers", "on": {"buyer": "email"}}
+    house("airline", "provider", "link_datasets", cleanroom_name="room", tables=["orders"],
+          policies={"orders": {"max_groups": 1, "max_rows": 3, "owned_through": through}},
+          entity_columns={"orders": {"unpin": ["buyer"]}})  # fmt: skip
+    add(house, "SELECT COUNT(*) AS n FROM IDENTIFIER({{ source_table[0] }}) p")
+    seen = exact_tables(house)
+    status, answer = ask(house, tables=("orders",))
+    assert status == 200, answer
+    sensitivity, (n,) = seen[-1]["rows"]
+    unit = sensitivity // 3
+    assert 62 * unit < n <= 63 * unit
+    assert answer["receipt"]["entity"] == "email or phone of airline.customers"
+
+
+def test_a_column_that_is_called_like_the_label_is_another():
+    """The hidden column takes a name that no column has, in any case of letters."""
+    house, _ = linked_house()
+    rows = [*CROWD, (1, 1, "BER", 10), (2, 1, "BER", 10)]
+    table = customers(rows).append_column("Entity_Label", pa.array([f"mine{i}" for i in range(len(rows))]))
+    house.objects.put_table(owner="airline", name="customers", table=table)
+    house("airline", "provider", "link_datasets", cleanroom_name="room", tables=["customers"])
+    text = "SELECT p.city, COUNT(*) AS n FROM IDENTIFIER({{ source_table[0] }}) p WHERE p.entity_label <> 'x' "
+    measured, _ = exact(house, text + "GROUP BY p.city")
+    unit = measured["rows"][0] // 3
+    assert measured["rows"][1] == [32 * unit, 30 * unit]

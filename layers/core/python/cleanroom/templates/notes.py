@@ -22,7 +22,8 @@ def notes_of(drafts: Iterable[Draft], measurements: Iterable[Measurement]) -> tu
     """
     notes: list[str] = []
     for draft, measurement in zip(drafts, measurements, strict=True):
-        entity = _entity_column(draft)
+        joined = _entity_table(draft).entity_label is not None
+        entity = "entity" if joined else _entity_columns(draft)
         weight = _weight(draft)
         if weight is not None:
             notes.append(
@@ -33,11 +34,13 @@ def notes_of(drafts: Iterable[Draft], measurements: Iterable[Measurement]) -> tu
         if selection is not None:
             column = next(c for c in measurement.columns if c.name == selection.column)
             notes.append(
-                f"groups with fewer than about {round(selection.tau * column.unit):,} different {entity} are left out"
+                f"groups with fewer than about {round(selection.tau * column.unit):,} different "
+                f"{'entities' if joined else entity} are left out"
             )
-        if _entity_table(draft).entity_label is not None:
+        if joined:
             notes.append(
-                f"rows that share a {entity}, also through other rows, count as one entity; rows with none, for nobody"
+                f"rows that share {_entity_columns(draft)}, also through other rows, are of one entity; rows that have "
+                "none of them count for nobody"
             )
         elif any(c.name == entity and c.nullable for t in draft.protected.tables for c in t.columns):
             notes.append(f"rows whose {entity} is NULL count for nobody")
@@ -50,7 +53,7 @@ def notes_of(drafts: Iterable[Draft], measurements: Iterable[Measurement]) -> tu
     return tuple(dict.fromkeys(notes))
 
 
-def _entity_column(draft: Draft) -> str:
+def _entity_columns(draft: Draft) -> str:
     table = _entity_table(draft)
     return " or ".join(e.column if (c := table.column(e.column)) is None else c.name for e in table.entity_columns)
 
