@@ -24,7 +24,20 @@ def fingerprint(node: exp.Expr, rows: RowScope) -> str:
 
     tree = node.unnest().copy()
     inside = _in_subqueries(tree)
-    return tree.transform(resolved, copy=False).sql(dialect="duckdb", comments=False)
+    return _written(tree.transform(resolved, copy=False))
+
+
+def _written(part: object) -> str:
+    """Return all of a tree as text: the generator of a dialect would leave out what the dialect has no word for."""
+    if isinstance(part, exp.Paren):
+        return _written(part.this)
+    if isinstance(part, exp.Expr):
+        given = ((k, v) for k, v in sorted(part.args.items()) if not k.startswith("_"))
+        held = (f"{k}={_written(v)}" for k, v in given if not (v is None or v is False or v == []))
+        return f"{type(part).__name__}({', '.join(held)})"
+    if isinstance(part, list):
+        return f"[{', '.join(map(_written, part))}]"
+    return repr(part)
 
 
 def without_aliases(

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from fractions import Fraction
+from typing import NoReturn
 
 from sqlglot import exp
 
@@ -322,7 +323,7 @@ def _date_field(name: str, a: Scalar, *, at: exp.Expr) -> Scalar:
             text, kind=ColumnType.INTEGER, span=Span(lo=known.lo or span.lo, hi=known.hi or span.hi), nullable=True, a=a
         )
         return whole_values(result) if known.lo is not None and known.hi is not None else result
-    return whole_values(combine(text, kind=ColumnType.INTEGER, span=span, nullable=True, a=a))
+    return whole_values(combine(text, kind=ColumnType.INTEGER, span=span, nullable=True, a=a), sure=True)
 
 
 def _epoch(a: Scalar, unit: int) -> Scalar:
@@ -362,7 +363,7 @@ def _name(names: str, part: str) -> Handler:
         number = _date_field(part, moment(translate(child(node)), at=node), at=node)
         text = f"SUBSTR('{names}', CAST((:a - 1) * 3 + 1 AS BIGINT), 3)"
         listed = tuple(exp.Literal.string(names[i : i + 3]) for i in range(0, len(names), 3))
-        return with_values(combine(text, kind=ColumnType.TEXT, nullable=True, a=number), listed)
+        return with_values(combine(text, kind=ColumnType.TEXT, nullable=True, a=number), listed, sure=True)
 
     return handler
 
@@ -384,7 +385,7 @@ def _written_format(text: str, *, at: exp.Expr) -> str:
     while rest:
         token = next((t for t in ("YYYY", "HH24", "MON", "MM", "DD", "DY", "MI", "SS") if rest.startswith(t)), None)
         if token is None and rest[0] not in _SEPARATORS:
-            refuse_form("this format", cure=f"use {', '.join(_TOKENS)} with {_SEPARATORS!r} between them", at=at)
+            _refuse_format(at=at)
         result += _TOKENS[token] if token is not None else rest[0]
         rest = rest[len(token) if token is not None else 1 :]
     return result
@@ -396,9 +397,31 @@ def to_char(node: exp.Expr, translate: Translate) -> Scalar:
     operand = translate(child(node))
     if node.args.get("format") is None:
         return cast(operand, ColumnType.TEXT)
-    a = moment(operand, at=node)
-    kind = a.type or ColumnType.DATE
     made = _written_format(literal_text(node.args["format"], translate, what="the format"), at=node)
+    return _written(moment(operand, at=node), made)
+
+
+def time_to_char(node: exp.Expr, translate: Translate) -> Scalar:
+    """Return TO_CHAR(d, format) where the parser knows the type of d, and has brought the format to `%` codes."""
+    only(node, {"this", "format"})
+    made = literal_text(node.args.get("format"), translate, what="the format")
+    codes = set(_TOKENS.values())
+    place = 0
+    while place < len(made):
+        size = 2 if made[place : place + 2] in codes else 1
+        if size == 1 and made[place] not in _SEPARATORS:
+            _refuse_format(at=node)
+        place += size
+    return _written(moment(translate(child(node)), at=node), made)
+
+
+def _refuse_format(*, at: exp.Expr) -> NoReturn:
+    refuse_form("this format", cure=f"use {', '.join(_TOKENS)} with {_SEPARATORS!r} between them", at=at)
+
+
+def _written(a: Scalar, made: str) -> Scalar:
+    """Return a moment as text, in the engine's format."""
+    kind = a.type or ColumnType.DATE
     text = f"TRY(STRFTIME({guarded(a)}, '{made}'))"
     result = combine(text, kind=ColumnType.TEXT, nullable=True, a=a)
     if a.span.lo is None or a.span.hi is None or any(t in made for t in ("%H", "%M", "%S")):
@@ -559,6 +582,12 @@ DATE_FUNCTIONS: Mapping[type[exp.Expr], Allowed] = {
     ),
     exp.ToChar: _allowed(
         to_char, "TO_CHAR(x)", "TO_VARCHAR(x)", "TO_CHAR(d, 'YYYY-MM')", reason=_FORMAT, types="any → text"
+    ),
+    exp.TimeToStr: _allowed(
+        time_to_char,
+        "TO_CHAR(d::DATE, 'YYYY-MM')",
+        reason="the format is a literal of known parts",
+        types="date or timestamp → text",
     ),
     exp.TsOrDsToDate: _allowed(
         to_date,

@@ -38,7 +38,7 @@ def sign(node: exp.Expr, translate: Translate) -> Scalar:
     text = "CASE WHEN :a > 0 THEN 1 WHEN :a < 0 THEN -1 WHEN :a = 0 THEN 0 END"
     a = number(node, translate, what="SIGN")
     result = combine(text, kind=ColumnType.INTEGER, span=Span(lo=Fraction(-1), hi=Fraction(1)), a=a)
-    return whole_values(replace(result, sql=fragment("CAST(:a AS BIGINT)", a=result.sql)))
+    return whole_values(replace(result, sql=fragment("CAST(:a AS BIGINT)", a=result.sql)), sure=True)
 
 
 def _digits(node: exp.Expr, translate: Translate, what: str) -> int:
@@ -221,7 +221,7 @@ def width_bucket(node: exp.Expr, translate: Translate) -> Scalar:
         for name, value in (("lo", low), ("hi", high), ("width", high - low))
     }
     span = Span(lo=Fraction(0), hi=Fraction(n + 1))
-    return whole_values(combine(text, kind=ColumnType.INTEGER, span=span, nullable=True, x=x, **ends_sql))
+    return whole_values(combine(text, kind=ColumnType.INTEGER, span=span, nullable=True, x=x, **ends_sql), sure=True)
 
 
 _DOUBLES = "number → double"

@@ -172,21 +172,27 @@ def moment_literals(numbers: Iterable[int], kind: ColumnType) -> tuple[exp.Expr,
     return tuple(exp.TryCast(this=text, to=to.copy()) for text in texts)
 
 
-def with_values(scalar: Scalar, values: tuple[exp.Expr, ...] | None) -> Scalar:
-    """Return the scalar with the values that follow from declared ranges: rows may hold others.
+def with_values(scalar: Scalar, values: tuple[exp.Expr, ...] | None, *, sure: bool = False) -> Scalar:
+    """Return the scalar with the values that it can have.
 
     Args:
         scalar: NULL is added where it is possible.
         values: without NULL; None where they are not known.
+        sure: no row can hold others; False where they follow from declared ranges.
     """
     if values is None or scalar.constant:
         return scalar
-    return replace(scalar, values=(*values, *([exp.null()] if scalar.nullable else [])), declared=True)
+    return replace(scalar, values=(*values, *([exp.null()] if scalar.nullable else [])), declared=not sure)
 
 
-def whole_values(scalar: Scalar) -> Scalar:
-    """Return an INTEGER scalar with all whole numbers of its range as values, where they are not too many."""
+def whole_values(scalar: Scalar, *, sure: bool = False) -> Scalar:
+    """Return an INTEGER scalar with all whole numbers of its range as values, where they are not too many.
+
+    Args:
+        scalar: with its range.
+        sure: no row can be outside of the range; False where it follows from declared ones.
+    """
     lo, hi = scalar.span.lo, scalar.span.hi
     if scalar.span == OPEN or lo is None or hi is None or not hi - lo < MOST_DERIVED:
         return scalar
-    return with_values(scalar, tuple(integer(i) for i in range(ceil(lo), floor(hi) + 1)))
+    return with_values(scalar, tuple(integer(i) for i in range(ceil(lo), floor(hi) + 1)), sure=sure)
