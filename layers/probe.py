@@ -14,6 +14,8 @@ sys.path[:0] = PATHS
 import duckdb
 
 from cleanroom.adapters.duckdb_engine import DuckDbEngine
+from cleanroom.adapters.duckdb_sandbox import EngineLimits
+from cleanroom.adapters.entity_labels import EntityLabels
 from cleanroom.adapters.memory_catalogue import MemoryCatalogue
 from cleanroom.adapters.memory_ledger import MemoryLedger
 from cleanroom.adapters.pace import SteppedPace
@@ -43,6 +45,19 @@ class Objects:
         """Return bytes of it."""
         assert pinned.version_id == "1"
         return start, TABLE.read_bytes()[start:stop]
+
+
+class Kept(Objects):
+    """Labels of joined entities."""
+
+    def present(self, prefix):
+        """Return nothing: they are made."""
+        return []
+
+    def put(self, key, content):
+        """Take what the engine wrote through our file system, a Parquet object."""
+        assert content[:4] == content[-4:] == b"PAR1"
+        return ObjectVersion(key=key, version_id="1", size_bytes=len(content))
 
 
 class Stores(dict):
@@ -101,7 +116,9 @@ def main() -> None:
         DeployedRenewal(expression="cron(0 0 * * ? *)", time_zone="Europe/Paris"),
         PowertoolsTelemetry(),
     )
-    tables, exact, releases = ParquetTableStore(Objects()), Stores(), Releases()
+    limits = EngineLimits(memory_bytes=256 << 20, seconds=30.0, spill_bytes=0)
+    tables = ParquetTableStore(Objects(), labels=EntityLabels(Objects(), Kept(), limits=limits))
+    exact, releases = Stores(), Releases()
     room_services = RoomServices(
         catalogue=catalogue, ledger=ledger, tables=tables, schedule=renewal, clock=clock, provider_parties={"airline"}
     )
@@ -112,6 +129,13 @@ def main() -> None:
         a.LinkDatasets(**room, tables=("flights",), policies={"flights": policy}), "airline", room_services
     )
     assert linked["linked"][0]["entity_columns"][0]["column"] == "tailnum"
+    two = a.PinnedEntities(pin={"tailnum": "plane", "carrier": "company"})
+    again = a.LinkDatasets(**room, tables=("flights",), entity_columns={"flights": two})
+    joined = datasets.link_provider_datasets(again, "airline", room_services)
+    assert joined["linked"][0]["entities_joined"] == "now"
+    one = a.PinnedEntities(pin={"tailnum": "aircraft_registration"}, unpin=("carrier",))
+    again = a.LinkDatasets(**room, tables=("flights",), entity_columns={"flights": one})
+    datasets.link_provider_datasets(again, "airline", room_services)
     added = a.AddCustomSqlTemplate(**room, template_name="by_carrier", template=TEMPLATE)
     templates.add_custom_sql_template(added, "airline", room_services)
     settings = {"differential": 1, "epsilon": 1.0}

@@ -156,3 +156,27 @@ def test_an_object_that_has_another_size_is_not_read():
     (name,) = files.add("t0", [ObjectVersion(key="a", version_id=pinned.version_id, size_bytes=len(CONTENT) + 1)])
     with pytest.raises(OSError, match="another size"):
         files.open(name).read()
+
+
+def test_only_a_name_that_was_asked_for_can_be_written_and_none_of_a_run_is():
+    """What the engine writes stays in memory, for the caller; an object of a table is never written."""
+    objects = MemoryObjects()
+    files = PinnedFiles(objects)
+    (table,) = files.add("t0", [objects.put("a", CONTENT)])
+    name, sink = files.sink("labels")
+    with files.open(name, "wb") as file:
+        file.write(b"made")
+    assert sink.getvalue() == b"made"
+    for other in (table, f"{files.prefix}other.parquet", name.replace("labels", "t0/0")):
+        with pytest.raises(PermissionError):
+            files.open(other, "wb")
+    assert not files.exists(name)
+
+
+def test_objects_of_two_places_are_read_from_their_own():
+    tables, labels = MemoryObjects(), MemoryObjects()
+    files = PinnedFiles(tables)
+    (one,) = files.add("t0", [tables.put("a", b"table")])
+    (two,) = files.add("t0_labels", [labels.put("a", b"label")], source=labels)
+    assert files.open(one).read() == b"table"
+    assert files.open(two).read() == b"label"
