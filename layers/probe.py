@@ -16,6 +16,7 @@ import duckdb
 from cleanroom.adapters.duckdb_engine import DuckDbEngine
 from cleanroom.adapters.duckdb_sandbox import EngineLimits
 from cleanroom.adapters.entity_labels import EntityLabels
+from cleanroom.adapters.memory_audit import MemorySignals
 from cleanroom.adapters.memory_catalogue import MemoryCatalogue
 from cleanroom.adapters.memory_ledger import MemoryLedger
 from cleanroom.adapters.pace import SteppedPace
@@ -24,6 +25,7 @@ from cleanroom.adapters.renewal import DeployedRenewal
 from cleanroom.adapters.system import SystemClock, SystemEntropy, SystemIds
 from cleanroom.adapters.telemetry import PowertoolsTelemetry
 from cleanroom.ports import NoiseServices, RoomServices, RunServices
+from cleanroom.rooms.anomalies import Thresholds
 from cleanroom.rooms.tables import ObjectVersion
 from cleanroom.use_cases import arguments as a
 from cleanroom.use_cases import datasets, rooms, templates
@@ -52,6 +54,7 @@ class Kept(Objects):
 
     def present(self, prefix):
         """Return nothing: they are made."""
+        assert prefix.endswith(".parquet")
         return []
 
     def put(self, key, content):
@@ -120,7 +123,14 @@ def main() -> None:
     tables = ParquetTableStore(Objects(), labels=EntityLabels(Objects(), Kept(), limits=limits))
     exact, releases = Stores(), Releases()
     room_services = RoomServices(
-        catalogue=catalogue, ledger=ledger, tables=tables, schedule=renewal, clock=clock, provider_parties={"airline"}
+        catalogue=catalogue,
+        ledger=ledger,
+        audit=None,
+        statements=None,
+        tables=tables,
+        schedule=renewal,
+        clock=clock,
+        provider_parties={"airline"},
     )
     room = {"cleanroom_name": "room"}
     rooms.cleanroom_init(a.CleanRoomArguments(**room), "airline", room_services)
@@ -172,6 +182,8 @@ def main() -> None:
                 renewal=renewal,
                 clock=clock,
                 ids=SystemIds(),
+                signals=MemorySignals(),
+                thresholds=Thresholds(),
                 telemetry=telemetry,
             )
             release = release_run(run_id, noise_services)
@@ -190,6 +202,8 @@ def main() -> None:
         renewal=renewal,
         clock=clock,
         ids=SystemIds(),
+        signals=MemorySignals(),
+        thresholds=Thresholds(),
         telemetry=telemetry,
         pace=SteppedPace(step_seconds=0, clock=clock, sleep=None),
     )
