@@ -23,6 +23,7 @@ from cleanroom.rooms.ledger_audit import (
     verified,
     without_closed,
 )
+from cleanroom.rooms.ledger_chain import ACCOUNT_HISTORY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,6 +194,7 @@ def _verify(
         head = services.audit.head(room, chain)
         try:
             lines = services.audit.lines(room, chain, checkpoint=known, head=head)
+            _check_place(lines, room, chain, first=known.count)
             reached = verified(known, lines, head=head)
         except (BrokenChainError, LedgerUnreadableError) as error:
             line = error.line if isinstance(error, BrokenChainError) else None
@@ -205,6 +207,14 @@ def _verify(
         services.audit.put_checkpoint(room, chain, reached, replaces=known)
         found.append(reached)
     return tuple(found)
+
+
+def _check_place(lines: Sequence[LedgerEntry], room: str | None, chain: str, *, first: int) -> None:
+    """Refuse lines that were written for another room or chain, however well they follow each other."""
+    place = (ACCOUNT_HISTORY if room is None else room, chain)
+    for number, line in enumerate(lines, start=first):
+        if (line.room, line.chain) != place:
+            raise BrokenChainError(number)
 
 
 def as_json_lines(lines: Sequence[LedgerEntry], room: str | None, chain: str, head: ChainHead) -> bytes:
