@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from random import Random
 
 import pyarrow as pa
 import pytest
 
+from cleanroom.adapters.memory import parquet_bytes
 from tests.house import furnished
 from tests.unit.use_cases.test_entities_and_policies import add, ask, exact_tables, refused, spent
 
@@ -271,3 +273,78 @@ def test_a_column_that_is_called_like_the_label_is_another():
     measured, _ = exact(house, text + "GROUP BY p.city")
     unit = measured["rows"][0] // 3
     assert measured["rows"][1] == [32 * unit, 30 * unit]
+
+
+def crowd_of(chance):
+    """Return random people who share addresses and numbers now and then; some have only one of the two, or none."""
+    values = range(chance.choice([20, 40, 80]))
+    return [
+        (
+            chance.choice([None, *values]),
+            chance.choice([None, *values]),
+            chance.choice(["BER", "PAR"]),
+            chance.randint(-(10**6), 10**6),
+        )
+        for _ in range(40)
+    ]
+
+
+def with_all_it_is_connected_to(rows, start):
+    """Return the places of all rows of one entity, by a search; without labels, and without the engine."""
+    found, waiting = {start}, [start]
+    while waiting:
+        email, phone, *_ = rows[waiting.pop()]
+        for i, (e, p, *_) in enumerate(rows):
+            if i not in found and ((e is not None and e == email) or (p is not None and p == phone)):
+                found.add(i)
+                waiting.append(i)
+    return found
+
+
+def test_random_neighbours_differ_by_no_more_than_the_sensitivity():
+    """B-01, B-04: the exact integers of whatever is connected, against a search of its own; public groups."""
+    house, _ = linked_house()
+    plans, execute = [], house.runs.engine.execute
+
+    def watched(plan, **named):
+        plans.append(plan)
+        return execute(plan, **named)
+
+    house.runs.engine.execute = watched
+    add(house, BY_CITY)
+    assert ask(house, tables=("customers",))[0] == 200
+    (plan,) = plans
+    (measurement,) = plan.measurements
+    largest = dict.fromkeys((c.name for c in measurement.columns), 0.0)
+
+    def exact_of(rows):
+        house.objects.put_table(owner="airline", name="customers", table=customers(rows or [(None, None, "BER", 0)]))
+        versions = {use.relation: house.runs.tables.resolve(use.table) for use in plan.tables}
+        return pa.ipc.open_stream(execute(plan, versions=versions, run_key=1)[measurement.name]).read_all()
+
+    for seed in range(3):
+        rows = crowd_of(Random(seed))
+        before = exact_of(rows)
+        entities = {
+            frozenset(with_all_it_is_connected_to(rows, i)) for i, row in enumerate(rows) if row[:2] != (None, None)
+        }
+        for gone in (max(entities, key=len), min(entities, key=len)):
+            after = exact_of([row for i, row in enumerate(rows) if i not in gone])
+            for column in measurement.columns:
+                pairs = zip(before.column(column.name).to_pylist(), after.column(column.name).to_pylist(), strict=True)
+                moved = sum(abs(a - b) for a, b in pairs)
+                assert moved <= column.sensitivity, (seed, column.meaning)
+                largest[column.name] = max(largest[column.name], moved / column.sensitivity)
+    assert min(largest.values()) > 0.5, "some entity weighed much of what it may: the bound is not loose"
+
+
+def test_labels_that_join_nothing_would_be_noticed():
+    """A planted fault: with an empty object in place of the labels, five addresses with one number weigh five times."""
+    house, _ = linked_house([*CROWD, *[(i, 1, "BER", 10) for i in range(5) for _ in range(3)]])
+    sound, _ = exact(house, BY_CITY)
+    (stored,) = house.entities.present("airline/customers/")
+    house.entities.put(stored.key, parquet_bytes(pa.table({"key": pa.array([], "str"), "label": pa.array([], "str")})))
+    faulty, _ = exact(house, BY_CITY)
+    unit = sound["rows"][0] // 3
+    assert 30 * unit < sound["rows"][1][0] <= 33 * unit
+    assert faulty["rows"][1][0] == 45 * unit
