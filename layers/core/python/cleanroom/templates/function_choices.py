@@ -10,7 +10,8 @@ from sqlglot import exp
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates import spans
 from cleanroom.templates.function_rules import Allowed
-from cleanroom.templates.operators import Handler, Translate, branches, child
+from cleanroom.templates.handlers import Handler, Translate, child
+from cleanroom.templates.operators import branches
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.scalars import Scalar, Span, build, combine, unified
 from cleanroom.templates.trees import fragment, to_sql

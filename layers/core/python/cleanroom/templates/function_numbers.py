@@ -13,8 +13,8 @@ from sqlglot import exp
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates import spans
 from cleanroom.templates.function_rules import Allowed, constant, literal_integer, number, whole
+from cleanroom.templates.handlers import Handler, Translate, child
 from cleanroom.templates.moments import whole_values
-from cleanroom.templates.operators import Handler, Translate, child
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.scalars import NUMERIC, OPEN, Scalar, Span, cast, combine, require
 from cleanroom.templates.trees import double, fragment

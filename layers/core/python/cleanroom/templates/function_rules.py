@@ -8,7 +8,7 @@ from typing import NoReturn
 from sqlglot import exp
 
 from cleanroom.rooms.tables import ColumnType
-from cleanroom.templates.operators import TEXT, Handler, Translate, child
+from cleanroom.templates.handlers import TEXT, Handler, Translate, child
 from cleanroom.templates.refusals import refuse
 from cleanroom.templates.scalars import NUMERIC, TEMPORAL, Scalar, cast, require
 from cleanroom.templates.trees import integer
@@ -16,6 +16,9 @@ from cleanroom.templates.trees import integer
 LONGEST_TEXT = 4_096
 """Characters that a joined or changed text keeps. Without a limit, a column joined to itself in a chain of CTEs doubles
 each time, and a run would run out of memory where one entity has a text in it, and not without it."""
+
+MOST_GROWTH = 8
+"""A replacement is at most so many times as long as what it replaces, in bytes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,3 +109,13 @@ def refuse_form(what: str, *, cure: str, at: exp.Expr) -> NoReturn:
         TemplateRefusedError: rule `function_form`.
     """
     refuse(f"{what} is not supported in this form", rule="function_form", cure=cure, at=at)
+
+
+def within_growth(new: str, replaced_bytes: int, what: str, *, at: exp.Expr) -> None:
+    """Refuse a replacement that could make a text more than MOST_GROWTH times as long.
+
+    Raises:
+        TemplateRefusedError: rule `function_form`.
+    """
+    if replaced_bytes and len(new.encode()) > MOST_GROWTH * replaced_bytes:
+        refuse_form(f"{what} by something more than {MOST_GROWTH} times as long", cure="put in a shorter text", at=at)

@@ -12,12 +12,13 @@ from collections.abc import Mapping
 from sqlglot import exp
 
 from cleanroom.rooms.tables import ColumnType
+from cleanroom.templates.casts import cast_to_decimal, cast_written
 from cleanroom.templates.function_choices import CHOICE_FUNCTIONS
 from cleanroom.templates.function_dates import DATE_FUNCTIONS, NAMED_DATE_FUNCTIONS
 from cleanroom.templates.function_numbers import NAMED_NUMBER_FUNCTIONS, NUMBER_FUNCTIONS
 from cleanroom.templates.function_rules import Allowed
 from cleanroom.templates.function_texts import TEXT_FUNCTIONS
-from cleanroom.templates.operators import Handler, Translate, cast_to_decimal, cast_written, child
+from cleanroom.templates.handlers import Handler, Translate, child
 from cleanroom.templates.refusals import only
 from cleanroom.templates.scalars import Scalar
 
