@@ -74,4 +74,4 @@ def group_keys(keys: tuple[exp.Expr, ...], rows: RowScope) -> list[tuple[str, Sc
 
 def as_key(key: Scalar, reference: exp.Expr) -> Scalar:
     """Return the key above the aggregation, where it is the column `reference`."""
-    return replace(key, sql=reference, drawn=None, constant=False, literal=None)
+    return replace(key, sql=reference, drawn=None, constant=False, literal=None, whole=False)

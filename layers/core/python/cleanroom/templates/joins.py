@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from sqlglot import exp
 
@@ -124,6 +125,7 @@ class Joined:
             self._filter(item, on, tie, kind, at=join)
             return
         self._count(item)
+        self.items, item = [_repeated(i) for i in self.items], _repeated(item)
         left = [made_optional(i) for i in self.items] if side in ("RIGHT", "FULL") else self.items
         # The condition is about rows before NULLs are put in.
         scope = RowScope((*self.items, item), self.merged)
@@ -253,6 +255,12 @@ class Joined:
             left, right = exp.column(name.copy(), table=owners[0]), exp.column(name.copy(), table=item.name)
             conditions.append(exp.EQ(this=left, expression=right))
         return exp.and_(*conditions)
+
+
+def _repeated(item: Item) -> Item:
+    """Return the item as one whose rows a join may repeat: a number of a row is no row's alone any more."""
+    numbered = {n: replace(s, numbered=False) for n, s in item.columns.items() if s is not None and s.numbered}
+    return replace(item, columns={**item.columns, **numbered}) if numbered else item
 
 
 def _is_table(item: Item, full_name: str) -> bool:

@@ -44,7 +44,7 @@ LINT_RULES = {
     "select_star": "`SELECT *`; over tables it is refused",
     "limit_in_subquery": f"LIMIT below the outermost SELECT; {_MAYBE}",
     "table_not_linked": "FROM reads something else than a linked table, CTE or subquery; refused",
-    "window": "a window function; refused",
+    "window": f"a window without PARTITION BY below an aggregation; {_MAYBE}",
     "constant_noiserand": "noiserand of addnoise is a constant; it is never used",
     "not_deterministic": "a function whose value changes from call to call; refused",
     "row_value_aggregate": "an aggregate that gives the value of a single row; refused",
@@ -255,7 +255,16 @@ def _clause_finding(node: exp.Expr, select: exp.Select) -> Finding | None:
             "use IDENTIFIER({{ source_table[0] }}), IDENTIFIER({{ my_table[0] }}) or the name of a linked table",
         )
     if isinstance(node, exp.Window):
-        return _finding(node, "window", "window functions are not supported yet: it will be refused", "use GROUP BY")
+        return (
+            _finding(
+                node,
+                "window",
+                f"a window over protected rows that is not partitioned by the entity: {_MAYBE}",
+                "add PARTITION BY <entity column>, or put the window above the aggregation",
+            )
+            if not node.args.get("partition_by") and not select.args.get("group")
+            else None
+        )
     return None
 
 

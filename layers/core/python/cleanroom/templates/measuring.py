@@ -24,6 +24,7 @@ from cleanroom.templates.scalars import Scalar, require
 from cleanroom.templates.selects import Rows, Wanted, finished
 from cleanroom.templates.subqueries import Read, is_subquery, subquery_value
 from cleanroom.templates.trees import column, conjunction, fragment, integer, table
+from cleanroom.templates.windows import Windows, WindowScope, inside_window, qualified
 
 _SETTINGS_POOL = "settings"
 
@@ -69,13 +70,8 @@ def measured_select(
     """
     if rows.protected is None or rows.entity is None:
         raise AssertionError("protected rows have an entity")
-    parts = [
-        *wanted.expressions,
-        *([wanted.having] if wanted.having is not None else []),
-        *(o.this for o in wanted.order),
-    ]
     book = _Book(rows.scope, charges)
-    for part in parts:
+    for part in wanted.parts:
         book.collect(part)
     key_scalars = tuple(k for _, k in keys)
     factors = public_domain(key_scalars, at=wanted.node)
@@ -108,9 +104,11 @@ def measured_select(
         lambda node: book.value(node, measurement=name, alias=alias),
         subquery=lambda node, names: subquery_value(node, names, rows.around.above(World.RELEASED), read=inner),
     )
-    outputs = [translate(e, scope) for e in wanted.expressions]
+    numbers = Windows(world=World.RELEASED, entity=None, ties=tuple(k.sql for _, k in above))
+    listed = WindowScope(scope, numbers)
+    outputs = [translate(e, listed) for e in wanted.expressions]
     order = [
-        exp.Ordered(this=translate(o.this, scope).sql, desc=o.args["desc"], nulls_first=o.args["nulls_first"])
+        exp.Ordered(this=translate(o.this, listed).sql, desc=o.args["desc"], nulls_first=o.args["nulls_first"])
         for o in wanted.order
     ]
     filters: list[exp.Expr] = []
@@ -132,6 +130,7 @@ def measured_select(
         identity=tuple(column(key_name(i), alias) for i in range(len(keys))),
         world=World.RELEASED,
         single=not keys,
+        qualify=None if wanted.qualify is None else qualified(wanted.qualify, listed),
     )
     return relation, draft
 
@@ -153,6 +152,10 @@ class _Book:
             call = read_addnoise(node)
             self._calls.setdefault(self._pool(node), call)
             self._collect_call(self._pool(node), call)
+            return
+        if isinstance(node, exp.Window):
+            for part in inside_window(node):
+                self.collect(part)
             return
         if is_aggregate(node):
             aggregate = read_aggregate(node, self._rows)

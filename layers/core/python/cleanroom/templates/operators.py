@@ -163,6 +163,9 @@ def _arithmetic(sign: str, span: Callable[[Span, Span], Span]) -> Handler:
         left, right = (require(f, NUMERIC, what=f"the operator {sign}", at=node) for f in found if f is not None)
         if left.type is right.type is ColumnType.INTEGER:  # exact, and NULL past 64 bits
             text = f"TRY(CAST(:a AS BIGINT) {sign} CAST(:b AS BIGINT))"
+            if left.whole or right.whole:  # 128 bits hold the sum and the product of any two
+                wide = [f"CAST(CAST(:{name} AS BIGINT) AS HUGEINT)" for name in "ab"]
+                text = f"TRY_CAST({wide[0]} {sign} {wide[1]} AS BIGINT)"
             return combine(
                 text, kind=ColumnType.INTEGER, span=span(left.span, right.span), nullable=True, a=left, b=right
             )

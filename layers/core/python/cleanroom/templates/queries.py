@@ -20,8 +20,9 @@ from cleanroom.rooms.owned_through import Step, path_of
 from cleanroom.rooms.tables import ColumnType, LinkedTable
 from cleanroom.templates.aggregates import is_aggregate
 from cleanroom.templates.draft import Draft
-from cleanroom.templates.expressions import translate
+from cleanroom.templates.expressions import Scope, translate
 from cleanroom.templates.grouping import GroupScope, group_keys
+from cleanroom.templates.joins import conjuncts
 from cleanroom.templates.keys import holds_entity, key_parts
 from cleanroom.templates.measuring import Charges, measured_select
 from cleanroom.templates.names import named_table
@@ -35,6 +36,7 @@ from cleanroom.templates.selects import Rows, Wanted, finished, rows_of, wanted_
 from cleanroom.templates.subqueries import Around, Inner, subquery_value
 from cleanroom.templates.trees import bracketed, fragment, integer, is_written_out
 from cleanroom.templates.unions import union_all
+from cleanroom.templates.windows import Windows, WindowScope, most_rows, qualified, tie_breakers
 
 
 class Queries:
@@ -223,10 +225,15 @@ class Queries:
                 cure="aggregate, and do not group by the entity column",
                 at=node,
             )
-        if not wanted.grouped:
-            return plain_plan(wanted, select=rows.select, exact=rows.scope, keys=None, having=None)
-        select, scope = self._grouped(rows, keys, ctes)
-        return plain_plan(wanted, select=select, exact=scope, keys=[k for _, k in keys], having=wanted.having)
+        select, names = rows.select, self._windowed(rows.scope, rows, wanted)
+        if wanted.grouped:
+            select, scope = self._grouped(rows, keys, ctes)
+            names = self._windowed(scope, rows, wanted, keys=[k for _, k in keys])
+        if wanted.qualify is not None:
+            select = select.copy()
+            select.set("qualify", exp.Qualify(this=qualified(wanted.qualify, names)))
+        listed = [k for _, k in keys] if wanted.grouped else None
+        return plain_plan(wanted, select=select, exact=names, keys=listed, having=wanted.having)
 
     def _resolve(self, node: exp.Table, ctes: Mapping[str, _Cte]) -> tuple[Relation, str]:
         if isinstance(node.this, exp.Identifier) and not node.args.get("db") and node.name.lower() in ctes:
@@ -280,8 +287,13 @@ class Queries:
                 cure="order and limit what the aggregation gives",
                 at=wanted.node.args.get("limit") or wanted.node.args.get("order"),
             )
-        outputs = [translate(e, rows.scope) for e in wanted.expressions]
-        order = [_ordered(o, translate(o.this, rows.scope)) for o in wanted.order]
+        scope = self._windowed(rows.scope, rows, wanted)
+        outputs = [translate(e, scope) for e in wanted.expressions]
+        order = [_ordered(o, translate(o.this, scope)) for o in wanted.order]
+        most = rows.most_rows_per_entity
+        if wanted.qualify is not None:
+            numbers = [n for c in conjuncts(wanted.qualify) if (n := most_rows(c, scope)) is not None]
+            most = min([*numbers, *([most] if most is not None else [])], default=None)
         return finished(
             wanted,
             outputs,
@@ -292,9 +304,18 @@ class Queries:
             world=rows.world,
             entity=rows.entity if rows.world is World.OWNED else None,
             protected=rows.protected,
-            most_rows_per_entity=rows.most_rows_per_entity,
+            most_rows_per_entity=most,
             single=rows.single,
+            qualify=None if wanted.qualify is None else qualified(wanted.qualify, scope),
         )
+
+    @staticmethod
+    def _windowed(scope: Scope, rows: Rows, wanted: Wanted, *, keys: list[Scalar] | None = None) -> Scope:
+        """Return names with window functions; `keys` tell the rows apart where they are groups."""
+        if not wanted.windowed:
+            return scope
+        ties = tie_breakers(wanted.parts, rows.scope.find) if keys is None else tuple(_no_position(k) for k in keys)
+        return WindowScope(scope, Windows(world=rows.world, entity=rows.entity, ties=ties))
 
     def _grouped(
         self, rows: Rows, keys: list[tuple[str, Scalar]], ctes: Mapping[str, _Cte], *, least: bool = True
@@ -356,8 +377,9 @@ class Queries:
                 at=wanted.node,
             )
         select, scope = self._grouped(rows, keys, ctes, least=least)
-        outputs = [translate(e, scope) for e in wanted.expressions]
-        order = [_ordered(o, translate(o.this, scope)) for o in wanted.order]
+        listed = self._windowed(scope, rows, wanted, keys=[k for _, k in keys])
+        outputs = [translate(e, listed) for e in wanted.expressions]
+        order = [_ordered(o, translate(o.this, listed)) for o in wanted.order]
         if wanted.having is not None:
             having = require(
                 translate(wanted.having, scope), frozenset({ColumnType.BOOLEAN}), what="HAVING", at=wanted.having
@@ -375,6 +397,7 @@ class Queries:
             protected=rows.protected if owned else None,
             most_rows_per_entity=1 if owned and all(k.entity for _, k in keys) else None,
             single=not keys,
+            qualify=None if wanted.qualify is None else qualified(wanted.qualify, listed),
         )
 
 

@@ -161,7 +161,9 @@ def instantiate(relation: Relation, *, name: str, alias: str) -> Item:
                 drawn = replace(drawn, expression=sql)
         key = output.name.lower()
         duplicate = key in columns
-        columns[key] = None if duplicate else replace(known, sql=sql, drawn=drawn, constant=False, literal=None)
+        columns[key] = (
+            None if duplicate else replace(known, sql=sql, drawn=drawn, constant=False, literal=None, whole=False)
+        )
     return Item(name=name.lower(), alias=alias, relation=relation, columns=columns)
 
 

@@ -12,7 +12,7 @@ from sqlglot import exp
 from cleanroom.rooms.moments import MICROSECONDS_PER_DAY, moment_number
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.refusals import refuse
-from cleanroom.templates.trees import fragment
+from cleanroom.templates.trees import fragment, to_sql
 
 NUMERIC = frozenset({ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.DOUBLE})
 TEMPORAL = frozenset({ColumnType.DATE, ColumnType.TIMESTAMP})
@@ -98,6 +98,8 @@ class Scalar:
         literal: the value, where it is written in the query.
         entity: it is the entity column itself.
         keys: the declared keys that it is part of, as it is.
+        numbered: no two rows of an entity have the same value of it, which is a number from 1 on.
+        whole: it holds a window function or a subquery, which the engine does not allow inside TRY.
         noisy: computed from noisy numbers.
         measured: (measurement, column) where it is one measured column as it is.
     """
@@ -115,6 +117,8 @@ class Scalar:
     literal: str | int | Fraction | bool | None = None
     entity: bool = False
     keys: frozenset[KeyPart] = frozenset()
+    numbered: bool = False
+    whole: bool = False
     noisy: bool = False
     measured: tuple[str, str] | None = None
 
@@ -169,8 +173,16 @@ def build(
     values: tuple[exp.Expr, ...] | None = None
     if kind is ColumnType.BOOLEAN:
         values = (exp.false(), exp.true(), *([exp.null()] if can_be_null else []))
+    sql = make({name: p.sql for name, p in parts.items()})
+    whole = any(p.whole for p in parts.values())
+    if whole and "TRY(" in to_sql(sql):
+        refuse(
+            "a window function or a subquery stands inside a function that can fail on some values",
+            rule="window_inside",
+            cure="give it a name in a subquery or CTE, and use that above",
+        )
     return Scalar(
-        sql=make({name: p.sql for name, p in parts.items()}),
+        sql=sql,
         type=kind,
         nullable=can_be_null,
         size=size,
@@ -178,6 +190,7 @@ def build(
         values=values,
         drawn=drawn,
         constant=all(p.constant for p in parts.values()),
+        whole=whole,
         noisy=any(p.noisy for p in parts.values()),
     )
 

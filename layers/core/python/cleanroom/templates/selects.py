@@ -19,6 +19,7 @@ from cleanroom.templates.relations import ENTITY, Entity, Output, Relation, RowS
 from cleanroom.templates.scalars import Scalar
 from cleanroom.templates.subqueries import Around, Read, is_subquery, subquery_value
 from cleanroom.templates.trees import column, integer, is_written_out, named
+from cleanroom.templates.windows import has_window, inside_window, most_rows
 
 MOST_PARTS = 8_000
 
@@ -35,6 +36,7 @@ CLAUSES = {
     "offset",
     "kind",
     "distinct",
+    "qualify",
 }
 
 
@@ -85,6 +87,8 @@ class Wanted:
         having: or None.
         order: expressions with their direction.
         grouped: whether it aggregates.
+        qualify: or None.
+        windowed: whether a window function is in the list, ORDER BY or QUALIFY.
         limit, offset: or None.
     """
 
@@ -94,9 +98,17 @@ class Wanted:
     having: exp.Expr | None
     order: tuple[exp.Ordered, ...]
     grouped: bool
+    qualify: exp.Expr | None
+    windowed: bool
     limit: int | None
     offset: int | None
     node: exp.Select = field(repr=False)
+
+    @property
+    def parts(self) -> list[exp.Expr]:
+        """All expressions above the rows: the list, HAVING, ORDER BY and QUALIFY."""
+        filters = [f for f in (self.having, self.qualify) if f is not None]
+        return [*self.expressions, *filters, *(o.this for o in self.order)]
 
 
 def rows_of(
@@ -149,6 +161,10 @@ def rows_of(
         correlated = inside.correlated
     if tie is not None:
         select = select.where(tie)
+    most = joined.most_rows
+    if len(joined.items) == 1 and around is None:  # a row's number among its entity's rows, from below
+        numbers = [n for c in conditions if (n := most_rows(c, scope)) is not None]
+        most = min([*numbers, *([most] if most is not None else [])], default=None)
     identity = [column(n, i.alias) for i in scope.items for n in i.relation.identity]
     return Rows(
         select=select,
@@ -158,7 +174,7 @@ def rows_of(
         entity=joined.entity,
         identity=tuple(identity),
         bare=bare,
-        most_rows_per_entity=joined.most_rows if joined.world is World.OWNED else None,
+        most_rows_per_entity=most if joined.world is World.OWNED else None,
         single=joined.single,
         correlated=correlated,
         tied=joined.tied,
@@ -218,6 +234,10 @@ def wanted_of(node: exp.Select, rows: Rows) -> Wanted:
     having_part = None
     if having is not None:
         having_part = without_aliases(having.this, aliases=aliases, rows=rows.scope, aliases_first=False)
+    qualify = node.args.get("qualify")
+    qualify_part = None
+    if qualify is not None:
+        qualify_part = without_aliases(qualify.this, aliases=aliases, rows=rows.scope, aliases_first=False)
     order = node.args.get("order")
     ordered: list[exp.Ordered] = []
     for entry in order.expressions if order is not None else []:
@@ -240,7 +260,18 @@ def wanted_of(node: exp.Select, rows: Rows) -> Wanted:
                 at=node,
             )
         keys = list(expressions)
-    everything = [*expressions, *([having_part] if having_part is not None else []), *(o.this for o in ordered)]
+    filters = [f for f in (having_part, qualify_part) if f is not None]
+    everything = [*expressions, *filters, *(o.this for o in ordered)]
+    windowed = any(map(has_window, everything))
+    if distinct is not None and windowed:
+        refuse(
+            "DISTINCT with a window function is not supported",
+            rule="unsupported_clause",
+            cure="put the window in a subquery and select DISTINCT from it",
+            at=node,
+        )
+    if qualify_part is not None and not has_window(qualify_part):
+        refuse("QUALIFY needs a window function", rule="window", cure="use WHERE or HAVING", at=qualify)
     return Wanted(
         names=tuple(names),
         expressions=tuple(expressions),
@@ -251,6 +282,8 @@ def wanted_of(node: exp.Select, rows: Rows) -> Wanted:
         or group is not None
         or having is not None
         or any(_aggregates(e) for e in everything),
+        qualify=qualify_part,
+        windowed=windowed,
         limit=_count(node.args.get("limit"), rows),
         offset=_count(node.args.get("offset"), rows),
         node=node,
@@ -282,7 +315,11 @@ def _expanded(entry: exp.Expr, rows: Rows) -> list[tuple[str, exp.Expr]]:
 
 
 def _aggregates(node: exp.Expr) -> bool:
-    return any(is_aggregate(p) or is_addnoise(p) for p in node.walk(prune=is_subquery))
+    if is_subquery(node):
+        return False
+    if isinstance(node, exp.Window):
+        return any(map(_aggregates, inside_window(node)))
+    return is_aggregate(node) or is_addnoise(node) or any(map(_aggregates, node.iter_expressions()))
 
 
 def _count(node: exp.Expr | None, rows: Rows) -> int | None:
@@ -307,6 +344,7 @@ def finished(
     protected: Entity | None = None,
     most_rows_per_entity: int | None = None,
     single: bool = False,
+    qualify: exp.Expr | None = None,
 ) -> Relation:
     """Return the relation of a SELECT whose parts are translated.
 
@@ -322,6 +360,7 @@ def finished(
         protected: what it is.
         most_rows_per_entity: of an Owned result, where it is known.
         single: there is never more than one row.
+        qualify: translated.
     """
     columns = [
         Output(name=n, inner=f"x{i}", scalar=s) for i, (n, s) in enumerate(zip(wanted.names, outputs, strict=True))
@@ -331,6 +370,8 @@ def finished(
         hidden.append((ENTITY, entity))
     listed = [named(o.scalar.sql, o.inner) for o in columns] + [named(tree, name) for name, tree in hidden]
     tree = select.select(*listed)
+    if qualify is not None:
+        tree.set("qualify", exp.Qualify(this=qualify.copy()))
     order = [o for o in order if not is_written_out(o.this)]
     if order:
         tree = tree.order_by(*(o.copy() for o in order))
@@ -347,7 +388,8 @@ def finished(
         entity=protected,
         entity_column=ENTITY if entity is not None else None,
         identity=tuple(name for name, _ in hidden) if entity is None else (),
-        bare=bare.select(*listed),
+        # Windows are over the rows that remain: without the filter they would be over others.
+        bare=(select if wanted.windowed else bare).select(*listed),
         most_rows_per_entity=most_rows_per_entity,
         single=single or wanted.limit in (0, 1),
     )

@@ -229,7 +229,7 @@ def _value(tree: exp.Expr, inner: Inner, *, kind: ColumnType | None, nullable: b
     """Return the scalar of a subquery; it is no column, and its values are listed for booleans only."""
     size = 1 + sum(o.scalar.size for o in inner.relation.outputs)
     empty = combine(":a", kind=kind, nullable=nullable, a=Scalar(sql=exp.null(), type=kind, size=size))
-    return replace(empty, sql=tree, noisy=inner.relation.world is World.RELEASED)
+    return replace(empty, sql=tree, noisy=inner.relation.world is World.RELEASED, whole=True)
 
 
 def _visible(relation: Relation) -> exp.Select:
