@@ -207,6 +207,11 @@ def furnished(*, settings: dict[str, Any] | None = None, entropy: Entropy | None
     house = House(entropy=entropy)
     house.objects.put_table(owner="airline", name="flights", table=FLIGHTS)
     house.objects.put_table(owner="agency", name="fleet", table=FLEET)
+    return furnish(house, settings=settings)
+
+
+def furnish(house: House, *, settings: dict[str, Any] | None = None) -> House:
+    """Make the room in a house that has the tables' objects."""
     house("airline", "provider", "cleanroom_init", cleanroom_name="room")
     house("airline", "provider", "link_datasets", cleanroom_name="room", tables=["flights"], policies=POLICIES)
     for name, text in TEMPLATES.items():
