@@ -392,7 +392,10 @@ def test_an_older_body_under_a_newer_kind_refuses_and_the_reverse(stored, dynamo
 
 
 def test_sums_are_exact_far_beyond_what_can_be_spent(stored, dynamodb, table_name):
-    """Within 38 digits: 10^12 of the largest charges, and no digit is lost. The emulated service itself rounds from 28 on."""
+    """Within 38 digits: 10^12 of the largest charges, and no digit is lost.
+
+    The emulated service itself rounds from 28 digits on.
+    """
     stored.charge(charge("run-0"))
     item = dict(stored._table.get(lifetime_key(KEY)))
     before = 10**27 - 10**15
