@@ -33,7 +33,7 @@ from cleanroom.templates.template import CompileContext, RenderedQuery
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from cleanroom.templates.plan import Measurement, Plan
+    from cleanroom.templates.plan import MeasuredColumn, Measurement, Plan
 
 T = ColumnType
 NATIVE = {
@@ -340,6 +340,11 @@ class Queries:
                 f"{self.one('SUM', 'AVG')}({condition})",
                 f"SUM(CASE WHEN {condition} THEN {self.one(1, number)} ELSE 0 END)",
             ),
+            self.one(
+                f"COUNT(DISTINCT {self.expression(self.one(T.TEXT, T.DOUBLE, T.INTEGER, T.DATE), scope)})",
+                f"{self.one('MEDIAN', 'MIN', 'MAX')}({number})",
+                f"PERCENTILE_DISC(0.9) WITHIN GROUP (ORDER BY {number})",
+            ),
         ]
 
     def query(self) -> str:
@@ -446,9 +451,12 @@ def compare(m: Measurement, one: Exact, other: Exact, *, max_groups: int) -> Non
     with_, less = one[2], other[2]
     if m.partition_selection is None and list(with_) != list(less):
         raise LeakError("public keys differ")
-    zero = (0,) * len(m.columns)
     for place, c in enumerate(m.columns):
-        moves = [abs(with_.get(key, zero)[place] - less.get(key, zero)[place]) for key in {*with_, *less}]
+        cells = [
+            {cell: n for key, row in table.items() for cell, n in counted(c, key, row[place])}
+            for table in (with_, less)
+        ]
+        moves = [abs(cells[0].get(cell, 0) - cells[1].get(cell, 0)) for cell in {*cells[0], *cells[1]}]
         moved = sum(moves) if c.norm == "l1" else sum(x * x for x in moves)
         if moved > c.sensitivity:
             raise LeakError(f"{c.meaning}: moved {moved}, declared {c.sensitivity}")
@@ -463,6 +471,18 @@ def compare(m: Measurement, one: Exact, other: Exact, *, max_groups: int) -> Non
         weight = own_weight(noise=noise, unit=unit, max_groups=max_groups, groups=max(len(alone), 1))
         if any(count > weight for count in alone):
             raise LeakError("a lone entity weighs more in its groups than the threshold takes it to")
+
+
+def counted(c: MeasuredColumn, key: object, value: Any) -> list[tuple[object, int]]:
+    """Return what gets noise: one number of a group, or every node of the tree above its bins."""
+    if c.bins is None:
+        return [(key, value)]
+    nodes: Counter[object] = Counter()
+    for entry in value or []:
+        nodes[key, "bin", entry["b"]] += entry["n"]
+        if c.bins.upper:
+            nodes[key, "above", entry["b"] // c.bins.below] += entry["n"]
+    return list(nodes.items())
 
 
 def check_price(plan: Plan) -> None:

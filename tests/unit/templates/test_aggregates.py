@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import random
 import statistics
+from dataclasses import replace
+from datetime import date
+from fractions import Fraction
 from typing import Any
 
 import duckdb
 import pytest
 
-from tests.unit.templates.compiling import EPSILON_ONE, GAUSSIAN, OFF, compiled, ran
+from cleanroom.rooms.tables import ColumnBounds, ColumnType
+from tests.unit.templates.compiling import CUSTOMERS, EPSILON_ONE, GAUSSIAN, OFF, Engine, compiled, ran
 from tests.unit.templates.test_bounding import customer, databases, violations
 
 dice = random.Random(11)
@@ -161,3 +165,150 @@ def test_per_entity_variances_can_be_averaged() -> None:
 def test_a_variance_over_noisy_rows_is_plain() -> None:
     sql = "SELECT STDDEV_POP(n) AS s FROM (SELECT status, COUNT(*) AS n FROM customers GROUP BY 1) q"
     assert ran(sql, {"customers": PEOPLE[:299]}) == [(pytest.approx(math.sqrt(2) / 3),)]
+
+
+# --- different values, and quantiles ---
+
+
+def middle(values: list[Any], share: float) -> Any:
+    return sorted(values)[round(share * (len(values) - 1))]
+
+
+@pytest.mark.parametrize(
+    ("call", "expected", "within"),
+    [
+        ("COUNT(DISTINCT city)", 7, 0),
+        ("COUNT(DISTINCT age)", len(set(AGES)), 0),
+        ("APPROX_COUNT_DISTINCT(age)", len(set(AGES)), 0),
+        ("COUNT(DISTINCT age) FILTER (WHERE age > 40)", len(set(OLD)), 0),
+        ("COUNT(DISTINCT spend)", len(set(SPENT)), 0),
+        ("MEDIAN(age)", statistics.median(AGES), 1),
+        ("MEDIAN(spend)", statistics.median(SPENT), 0.3),
+        ("PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY spend)", middle(SPENT, 0.9), 0.5),
+        ("PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY spend DESC)", middle(SPENT, 0.1), 0.5),
+        ("PERCENTILE_DISC(0.25) WITHIN GROUP (ORDER BY age)", middle(AGES, 0.25), 1),
+        ("APPROX_PERCENTILE(spend, 0.75)", middle(SPENT, 0.75), 0.5),
+        ("MEDIAN(spend) FILTER (WHERE spend > 10)", statistics.median(s for s in SPENT if s > 10), 0.3),
+        ("MIN(age)", min(AGES), 0),
+        ("MAX(age)", max(AGES), 0),
+        ("MIN(spend)", min(SPENT), 0.04),
+        ("MAX(spend)", max(SPENT), 0.04),
+        ("MAX(age) - MIN(age)", max(AGES) - min(AGES), 0),
+    ],
+)
+def test_without_noise_values_are_counted_and_ranked_as_elsewhere(call: str, expected: float, within: float) -> None:
+    """A bin of `spend` is 40 / 1024 wide; every age has a bin of its own."""
+    (answer,) = ran(f"SELECT {call} AS n FROM customers", {"customers": PEOPLE})
+    assert answer[0] == pytest.approx(expected, abs=within)
+
+
+@pytest.mark.parametrize("call", ["MEDIAN(age)", "MIN(spend)", "MAX(age)"])
+def test_a_quantile_of_no_rows_is_null(call: str) -> None:
+    assert ran(f"SELECT {call} AS n FROM customers", {}) == [(None,)]
+    rows = {"customers": [customer("a", status="gold", age=50, spend=1.0)]}
+    answer = ran(f"SELECT status, {call} IS NULL AS n FROM customers GROUP BY 1 ORDER BY 1", rows)
+    assert [row[:2] for row in answer] == [("gold", False), ("none", True), ("silver", True)]
+
+
+def test_quantiles_of_one_column_share_one_measurement() -> None:
+    plan = compiled(
+        "SELECT MEDIAN(age) AS a, MIN(age) AS b, PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY age) AS c, "
+        "MAX(age) AS d, COUNT(*) AS n FROM customers"
+    )
+    assert [c.meaning for c in plan.measurements[0].columns] == ["values in each of 121 bins", "rows"]
+    assert [q.end for q in plan.measurements[0].quantiles] == ["inside", "smallest", "largest"]
+    assert plan.price.micro_epsilon == 4_000_000  # MEDIAN is PERCENTILE_CONT(0.5)
+    assert plan.measurements[0].columns[0].price.micro_epsilon == 3_000_000
+
+
+DISTINCT = [
+    "COUNT(DISTINCT city), COUNT(*)",
+    "COUNT(DISTINCT age), COUNT(DISTINCT city)",
+    "COUNT(DISTINCT spend)",
+    "MEDIAN(spend), MAX(age), COUNT(DISTINCT hashed_email)",
+    "MEDIAN(age)",
+]
+
+
+@pytest.mark.parametrize("call", DISTINCT)
+@pytest.mark.parametrize("key", ["", "status", "city", "age > 30"])
+@pytest.mark.parametrize("mechanism", ["Laplace", "Gaussian"])
+def test_no_entity_moves_different_values_or_bins_by_more_than_their_sensitivity(
+    call: str, key: str, mechanism: str
+) -> None:
+    by = f" GROUP BY {key}" if key else ""
+    plan = compiled(f"SELECT {call} FROM customers{by}", given=GAUSSIAN if mechanism == "Gaussian" else EPSILON_ONE)
+    assert violations(plan, databases()) == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "right", "wrong"),
+    [
+        ("pairs are not limited", " > 6)", " > 60000)"),
+        ("rows of a bin are not scaled", "* 6) //", "* 12) //"),
+    ],
+)
+def test_a_planted_fault_of_different_values_or_bins_is_caught(fault: str, right: str, wrong: str) -> None:
+    plan = compiled("SELECT status, COUNT(DISTINCT spend), MEDIAN(age) FROM customers GROUP BY status")
+    (measurement,) = plan.measurements
+    broken = measurement.exact_sql.replace(right, wrong).replace(" > 6\n", " > 60000\n")
+    if broken == measurement.exact_sql:
+        broken = measurement.exact_sql.replace("> 6", "> 60000")
+    assert broken != measurement.exact_sql, fault
+    assert violations(replace(plan, measurements=(replace(measurement, exact_sql=broken),)), databases()) != [], fault
+
+
+def test_gaussian_keeps_at_most_m_values_in_a_group_and_k_m_in_all() -> None:
+    """k = 2, m = 3. The square of the L2 norm is then at most m * k m = 18, and the noise is for that."""
+    rows = [customer("a", status="gold", spend=float(i)) for i in range(20)]
+    rows += [customer("a", status="silver", spend=float(i)) for i in range(2)]
+    for given, most, bound in ((GAUSSIAN, 3, 18), (EPSILON_ONE, 6, 6)):
+        plan = compiled("SELECT status, COUNT(DISTINCT spend) AS n FROM customers GROUP BY 1", given=given)
+        assert plan.measurements[0].columns[0].sensitivity == bound
+        engine = Engine(customers=rows)
+        engine.load(plan)
+        counts = {row["k0"]: row["c0"] for row in engine.exact(plan.measurements[0])}
+        assert counts["gold"] <= most
+        assert 3 <= sum(counts.values()) <= 6
+
+
+def test_which_values_are_kept_depends_on_the_key_of_the_run() -> None:
+    rows = [customer("a", status="gold", spend=float(i % 31 - 10)) for i in range(60)]
+    plan = compiled("SELECT spend > 10 AS high, COUNT(DISTINCT spend) AS n FROM customers GROUP BY 1")
+    engine = Engine(customers=rows)
+    engine.load(plan)
+    answers = {tuple(row["c0"] for row in engine.exact(plan.measurements[0], run_key=run_key)) for run_key in range(8)}
+    assert len(answers) > 1
+    assert all(sum(a) == 6 for a in answers)
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        ("MEDIAN(age)", statistics.median(AGES)),
+        ("MIN(age)", min(AGES)),
+        ("COUNT(DISTINCT city)", 7),
+        ("PERCENTILE_DISC(0) WITHIN GROUP (ORDER BY age)", min(AGES)),
+    ],
+)
+def test_with_dp_off_quantiles_are_exact(call: str, expected: float) -> None:
+    assert ran(f"SELECT {call} AS n FROM customers", {"customers": PEOPLE}, given=OFF) == [(expected,)]
+
+
+def test_dates_and_timestamps_have_quantiles_in_their_declared_ranges() -> None:
+    policy = replace(
+        CUSTOMERS.policy,
+        bounds={
+            "since": ColumnBounds(lo=Fraction(18262), hi=Fraction(18627), kind=ColumnType.DATE),
+            "seen": ColumnBounds(lo=Fraction(0), hi=Fraction(86_400_000_000 * 1024), kind=ColumnType.TIMESTAMP),
+        },
+    )
+    tables = (replace(CUSTOMERS, policy=policy),)
+    rows = [
+        (f"e{i}", "gold", "X", 1, 1.0, 1, f"2020-01-{1 + i:02}", f"1970-01-{1 + i:02} 12:00:00", None, None)
+        for i in range(31)
+    ]
+    sql = "SELECT MEDIAN(since) AS a, MIN(since) AS b, MAX(since) AS c, MEDIAN(seen) AS d FROM customers"
+    ((a, b, c, d),) = ran(sql, {"customers": rows}, tables=tables)
+    assert (a, b, c) == (date(2020, 1, 16), date(2020, 1, 1), date(2020, 1, 31))
+    assert d.date() == date(1970, 1, 16)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleanroom.rooms.tables import LinkedTable
-from cleanroom.templates.plan import Measurement, Plan
+from cleanroom.templates.plan import MeasuredColumn, Measurement, Plan
 from tests.unit.templates.compiling import CUSTOMERS, EPSILON_ONE, GAUSSIAN, SEGMENTS, Engine, compiled
 
 COUNT_STEPS = 1024
@@ -168,12 +168,25 @@ def moved(m: Measurement, answers: list[dict[tuple[object, ...], Any]]) -> dict[
     """Return column -> (L1, squared L2) distance between two answers."""
     distances = {}
     for c in m.columns:
-        steps = [
-            answers[0].get(g, {}).get(c.name, 0) - answers[1].get(g, {}).get(c.name, 0)
-            for g in answers[0].keys() | answers[1].keys()
+        cells = [
+            {cell: n for group, row in answer.items() for cell, n in counted(c, group, row[c.name])}
+            for answer in answers
         ]
+        steps = [cells[0].get(cell, 0) - cells[1].get(cell, 0) for cell in cells[0].keys() | cells[1].keys()]
         distances[c.name] = (sum(map(abs, steps)), sum(s * s for s in steps))
     return distances
+
+
+def counted(c: MeasuredColumn, group: object, value: Any) -> list[tuple[object, int]]:
+    """Return what gets noise: one number of a group, or every node of the tree above its bins."""
+    if c.bins is None:
+        return [((group, 0), value)]
+    nodes: dict[object, int] = defaultdict(int)
+    for entry in value or []:
+        nodes[group, "bin", entry["b"]] += entry["n"]
+        if c.bins.upper:
+            nodes[group, "above", entry["b"] // c.bins.below] += entry["n"]
+    return list(nodes.items())
 
 
 def violations(plan: Plan, databases: list[list[ROW]], **others: list[ROW]) -> list[str]:

@@ -117,6 +117,10 @@ def execute_in(
     raise RunFailedError(RUN_FAILED, reason=reason)
 
 
+BIN_LISTS = pa.list_(pa.struct([pa.field("b", pa.int32()), pa.field("n", pa.int64())]))
+"""Exact counts per bin."""
+
+
 class _ShapeError(Exception):
     """An exact table is not what its measurement says; names the rule, never a value."""
 
@@ -155,8 +159,12 @@ def _measure(sandbox: Sandbox, plan: Plan, measurement: Measurement, relations: 
             raise _ShapeError("columns")
     elif sorted(table.column_names) != sorted({*measurement.keys, *plan.exact_columns, *measured}):
         raise _ShapeError("columns")
-    for name in measured:
-        _check_measured(table.column(name))
+    for column in measurement.columns:
+        exact = table.column(column.name)
+        if column.bins is None:
+            _check_measured(exact)
+        else:
+            _check_bins(exact, number=column.bins.number)
     if plan.differential and not measurement.keys and table.num_rows != 1:
         raise _ShapeError("rows_without_keys")
     return table
@@ -170,6 +178,21 @@ def _check_measured(column: pa.ChunkedArray) -> None:
     if len(column):
         extremes = pc.min_max(column).as_py()
         if not -LARGEST_EXACT <= extremes["min"] <= extremes["max"] <= LARGEST_EXACT:
+            raise _ShapeError("measured_range")
+
+
+def _check_bins(column: pa.ChunkedArray, *, number: int) -> None:
+    """Check lists of (bin, count); a group without rows may have no list."""
+    if column.type != BIN_LISTS:
+        raise _ShapeError("measured_type")
+    flat = column.combine_chunks().flatten()
+    counts = flat.field("n")
+    if flat.null_count or flat.field("b").null_count:
+        raise _ShapeError("measured_null")
+    _check_measured(pa.chunked_array([counts]))
+    if len(flat):
+        extremes = pc.min_max(flat.field("b")).as_py()
+        if not 0 <= extremes["min"] <= extremes["max"] < number:
             raise _ShapeError("measured_range")
 
 

@@ -17,7 +17,7 @@ from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.expressions import Scope, translate
 from cleanroom.templates.grid import require_range
 from cleanroom.templates.refusals import only, refuse, spelled, words
-from cleanroom.templates.scalars import NUMERIC, Scalar, Span, combine, require
+from cleanroom.templates.scalars import NUMERIC, TEMPORAL, Scalar, Span, combine, require
 from cleanroom.templates.trees import integer, to_sql
 
 BOOLEAN = frozenset({ColumnType.BOOLEAN})
@@ -39,6 +39,10 @@ class AggregateFunction(StrEnum):
     COVAR_POP = "COVAR_POP"
     COVAR_SAMP = "COVAR_SAMP"
     CORR = "CORR"
+    DISTINCT = "COUNT(DISTINCT)"
+    QUANTILE = "QUANTILE"
+    MIN = "MIN"
+    MAX = "MAX"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,12 +54,16 @@ class Aggregate:
         argument: what is counted or summed; None for rows and for all entities. Where entities are counted, those that
             have a row where it is not NULL.
         second: of COVAR and CORR; NULL in the same rows as `argument`.
+        fraction: of a quantile: of the rows that lie below it.
+        whole: a quantile of whole numbers is one of them.
         label: for people.
     """
 
     function: AggregateFunction
     argument: Scalar | None = None
     second: Scalar | None = None
+    fraction: Fraction = Fraction(0)
+    whole: bool = False
     label: str = ""
 
     @property
@@ -67,7 +75,7 @@ class Aggregate:
     def key(self) -> str:
         """Equal for equal aggregates."""
         second = "" if self.second is None else f", {to_sql(self.second.sql)}"
-        return f"{self.function.value} {self.argument_key}{second}"
+        return f"{self.function.value} {self.fraction} {self.whole} {self.argument_key}{second}"
 
 
 AGGREGATES = (exp.AggFunc, exp.Filter, exp.WithinGroup, exp.Window)
@@ -133,6 +141,11 @@ def read_aggregate(node: exp.Expr, rows: Scope) -> Aggregate:
         return Aggregate(function=SPREADS[type(inner)], argument=argument, label=label)
     if type(inner) in PAIRED:
         return _paired(call, label)
+    if isinstance(inner, exp.ApproxDistinct | exp.Hll):
+        only(inner, {"this"})
+        return _count_distinct(call, inner.this, label)
+    if isinstance(inner, QUANTILES):
+        return _quantile(call, label)
     refuse_aggregate(inner, at=node)
 
 
@@ -242,12 +255,8 @@ def _count_distinct(call: CallOf, node: exp.Expr, label: str) -> Aggregate:
     if translate(value, call.rows).entity:
         argument = None if condition is None else _ones(condition)
         return Aggregate(function=AggregateFunction.ENTITIES, argument=argument, label=label)
-    refuse(
-        "COUNT(DISTINCT …) of anything but the entity column is not supported yet",
-        rule="distinct_values",
-        cure="count the entities, or count rows grouped by that column",
-        at=call.outer,
-    )
+    argument = call.kept(translate(value, call.rows))
+    return Aggregate(function=AggregateFunction.DISTINCT, argument=argument, label=label)
 
 
 def _entity_if(node: exp.Expr, rows: Scope) -> Scalar | None:
@@ -285,6 +294,104 @@ def _paired(call: CallOf, label: str) -> Aggregate:
 def _present(argument: Scalar) -> Scalar:
     text = ":a IS NOT NULL AND ISFINITE(:a)" if argument.type is ColumnType.DOUBLE else ":a IS NOT NULL"
     return combine(text, kind=ColumnType.BOOLEAN, nullable=False, a=argument)
+
+
+QUANTILES = (
+    exp.Median,
+    exp.Quantile,
+    exp.ApproxQuantile,
+    exp.PercentileCont,
+    exp.PercentileDisc,
+    exp.WithinGroup,
+    exp.Min,
+    exp.Max,
+)
+"""Calls that ask where a share of the rows lies below."""
+
+RANKED = NUMERIC | TEMPORAL
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class QuantileCall:
+    """What a quantile call asks for.
+
+    Attributes:
+        value: whose quantile.
+        fraction: of the rows below it.
+        whole: a value of the column rather than one between two.
+        end: which end, for MIN and MAX.
+    """
+
+    value: exp.Expr
+    fraction: Fraction
+    whole: bool
+    end: AggregateFunction | None = None
+
+
+def quantile_call(node: exp.Expr, rows: Scope, *, at: exp.Expr) -> QuantileCall:
+    """Return what MEDIAN, PERCENTILE_CONT, PERCENTILE_DISC, APPROX_PERCENTILE, QUANTILE, MIN or MAX asks for.
+
+    Raises:
+        TemplateRefusedError: rules `unsupported_clause`, `literal_needed`.
+    """
+    if isinstance(node, exp.Min | exp.Max):
+        only(node, {"this"})
+        least = isinstance(node, exp.Min)
+        end = AggregateFunction.MIN if least else AggregateFunction.MAX
+        return QuantileCall(value=node.this, fraction=Fraction(0 if least else 1), whole=True, end=end)
+    if isinstance(node, exp.Median):
+        only(node, {"this"})
+        return QuantileCall(value=node.this, fraction=Fraction(1, 2), whole=False)
+    if isinstance(node, exp.WithinGroup):
+        only(node, {"this", "expression"})
+        inner, order = node.this, node.expression
+        if isinstance(inner, exp.PercentileCont | exp.PercentileDisc) and isinstance(order, exp.Order):
+            only(inner, {"this"})
+            if len(order.expressions) == 1:
+                (entry,) = order.expressions
+                fraction = _fraction(inner.this, rows, at=at)
+                if entry.args.get("desc"):
+                    fraction = 1 - fraction
+                return QuantileCall(value=entry.this, fraction=fraction, whole=isinstance(inner, exp.PercentileDisc))
+        refuse_aggregate(inner, at=at)
+    name = "quantile" if isinstance(node, exp.Quantile | exp.ApproxQuantile) else "expression"
+    only(node, {"this", name})
+    if not isinstance(node.args.get(name), exp.Expr):
+        refuse(
+            f"{spelled(node)} needs WITHIN GROUP (ORDER BY x)",
+            rule="unsupported_clause",
+            cure="write PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY x)",
+            at=at,
+        )
+    whole = isinstance(node, exp.PercentileDisc)
+    return QuantileCall(value=node.this, fraction=_fraction(node.args[name], rows, at=at), whole=whole)
+
+
+def _fraction(node: exp.Expr, rows: Scope, *, at: exp.Expr) -> Fraction:
+    value = translate(node, rows).literal
+    if isinstance(value, bool) or not isinstance(value, int | Fraction) or not 0 <= value <= 1:
+        refuse(
+            "the share of a quantile must be a number written out, from 0 to 1",
+            rule="literal_needed",
+            cure="write a number such as 0.5",
+            at=at,
+        )
+    return Fraction(value)
+
+
+def _quantile(call: CallOf, label: str) -> Aggregate:
+    at = call.outer
+    asked = quantile_call(call.node, call.rows, at=at)
+    argument = require(translate(asked.value, call.rows), RANKED, what=spelled(call.node), at=at)
+    if argument.type is None:
+        refuse("a quantile of NULL is nothing", rule="type_mismatch", cure="name a column", at=at)
+    require_range(argument, at=at)
+    end = asked.end or {0: AggregateFunction.MIN, 1: AggregateFunction.MAX}.get(int(asked.fraction))
+    if asked.fraction not in (0, 1) or end is None:
+        end = AggregateFunction.QUANTILE
+    return Aggregate(
+        function=end, argument=call.kept(argument), fraction=asked.fraction, whole=asked.whole, label=label
+    )
 
 
 NO_PRIVATE_FORM: dict[type[exp.Expr], tuple[str, str]] = {

@@ -3,6 +3,8 @@
 Level 1 (`pairs`) groups by entity and keys. `norms` finds the entities above a bound; level 2 (`totals`) scales those
 down and sums. Nothing is sampled, but groups of private keys above a hard limit.
 
+Sums and counts are these. Different values and counts per bin have sources of their own (`wings.py`).
+
 With k = max_groups, m = max_rows and c_g the entity's values in group g:
     Laplace:  v * (k m) // sum(c_g)    where sum(c_g) > k m,           so that the L1 norm is at most that of k m rows;
     Gaussian: v * W // 2^30            where sum(c_g^2) > k m^2, W = floor(2^30 sqrt(k) m / sqrt(sum(c_g^2))) - 1.
@@ -14,27 +16,21 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from cleanroom.rooms.tables import ColumnType
-from cleanroom.templates.domains import coded, domain_query, inside, key_name
+from cleanroom.templates.domains import domain_query, key_name
 from cleanroom.templates.draft import Draft
 from cleanroom.templates.grid import clamped, scaled
+from cleanroom.templates.keyed_rows import counted, decoded, keyed_rows
 from cleanroom.templates.measurements import DraftColumn, PartKind, count_part
-from cleanroom.templates.scalars import Scalar, cast, native_type
+from cleanroom.templates.scalars import native_type
+from cleanroom.templates.scaling import clip_of, scaled_by, total
 from cleanroom.templates.trees import aliased, bracketed, column, conjunction, fragment, integer, named, table
-
-COUNT_STEPS = 1024
-"""Steps of one counted row or entity, where counts may be scaled."""
+from cleanroom.templates.wings import COUNT_STEPS, bin_counts, distinct_values
 
 HARD_LIMIT = 4
 """An entity is in at most this many times max_groups groups, where keys are private."""
 
 _EVERY_ENTITY = f"{PartKind.ENTITIES} "
 """The family of COUNT(DISTINCT entity): it counts one per entity and group, and needs no column of its own."""
-
-_WEIGHT_ONE = 2**30
-_LIMIT = 2**62
-_LARGEST = 2**63 - 1
-_LARGEST_SQUARED = 2**31
 
 
 def count_unit(draft: Draft) -> int:
@@ -43,37 +39,66 @@ def count_unit(draft: Draft) -> int:
 
 
 def exact_query(draft: Draft) -> exp.Select:
-    """Return the whole exact query of a measurement: keys, then measured integers, ordered by the keys."""
-    ctes: list[tuple[str, exp.Expr]] = [("pairs", _pairs(draft))]
-    source = "pairs"
-    if draft.factors is None:
-        ctes += _hard_limited(draft)
-        source = "kept"
-    if draft.keys:
-        ctes.append(("norms", _norms(draft, source)))
-    totals = _totals(draft, source)
-    if not draft.keys:
-        return _with(totals, ctes)
-    ctes.append(("totals", totals))
-    keys = [key_name(p) for p in range(len(draft.keys))]
-    answer = exp.Select()
-    if draft.factors is None:
-        answer = exp.select(*(named(column(n, "t"), n) for n in [*keys, *(c.name for c in draft.columns)]))
-        answer = answer.from_(table("totals", "t"), copy=False)
-        order_from = "t"
-    else:
+    """Return the whole exact query of a measurement: keys, then measured columns, ordered by the keys.
+
+    Its sources are `totals`, with all that is added up, and one more for each column of different values or of bins.
+    """
+    ctes: list[tuple[str, exp.Expr]] = []
+    sources: dict[str, list[DraftColumn]] = {}
+    added_up = additive(draft)
+    if added_up:
+        ctes.append(("pairs", _pairs(draft)))
+        source = "pairs"
+        if draft.factors is None:
+            ctes += _hard_limited(draft)
+            source = "kept"
+        if draft.keys:
+            ctes.append(("norms", _norms(draft, source)))
+        totals = _totals(draft, source)
+        if not draft.keys and len(added_up) == len(draft.columns):
+            return _with(totals, ctes)
+        ctes.append(("totals", totals))
+        sources["totals"] = added_up
+    for number, c in enumerate(draft.columns):
+        if c.part.kind is PartKind.DISTINCT:
+            ctes += distinct_values(draft, c, name=f"d{number}")
+            sources[f"d{number}"] = [c]
+        elif c.part.kind is PartKind.BINS:
+            ctes += bin_counts(draft, c, name=f"b{number}")
+            sources[f"b{number}"] = [c]
+    if draft.factors is not None and draft.keys:
         ctes.append(("domain", domain_query(draft.factors, [native_type(k) for k in draft.keys])))
-        answer = exp.select(
-            *(named(column(n, "d"), n) for n in keys),
-            *(named(fragment("COALESCE(:v, 0)", v=column(c.name, "t")), c.name) for c in draft.columns),
-        )
-        matches = conjunction([exp.NullSafeEQ(this=column(n, "d"), expression=column(n, "t")) for n in keys])
-        answer = answer.from_(table("domain", "d"), copy=False).join(
-            table("totals", "t"), on=matches, join_type="left", copy=False
-        )
-        order_from = "d"
-    answer = answer.order_by(*(exp.Ordered(this=column(n, order_from), nulls_first=False) for n in keys), copy=False)
-    return _with(answer, ctes)
+    return _with(_joined(draft, sources), ctes)
+
+
+def _joined(draft: Draft, sources: dict[str, list[DraftColumn]]) -> exp.Select:
+    """Return the sources side by side: to the groups of a public domain, or else to those that there are."""
+    keys = [key_name(p) for p in range(len(draft.keys))]
+    first = "domain" if draft.factors is not None and keys else next(iter(sources))
+    source_of = {c.name: source for source, columns in sources.items() for c in columns}
+    answer = exp.select(*(named(column(n, first), n) for n in keys)) if keys else exp.Select()
+    for c in draft.columns:
+        value: exp.Expr = column(c.name, source_of[c.name])
+        if source_of[c.name] != first and c.part.kind is not PartKind.BINS:
+            value = fragment("COALESCE(:v, 0)", v=value)
+        answer = answer.select(named(value, c.name), copy=False)
+    answer = answer.from_(table(first), copy=False)
+    for source in sources:
+        if source == first:
+            continue
+        if not keys:  # one row each
+            answer = answer.join(table(source), join_type="cross", copy=False)
+            continue
+        matches: list[exp.Expr] = [exp.NullSafeEQ(this=column(n, first), expression=column(n, source)) for n in keys]
+        answer = answer.join(table(source), on=conjunction(matches), join_type="left", copy=False)
+    if not keys:
+        return answer
+    return answer.order_by(*(exp.Ordered(this=column(n, first), nulls_first=False) for n in keys), copy=False)
+
+
+def additive(draft: Draft) -> list[DraftColumn]:
+    """Return the columns that are sums over an entity's rows in a group."""
+    return [c for c in draft.columns if c.part.kind not in (PartKind.DISTINCT, PartKind.BINS)]
 
 
 def _with(query: exp.Select, ctes: list[tuple[str, exp.Expr]]) -> exp.Select:
@@ -81,7 +106,7 @@ def _with(query: exp.Select, ctes: list[tuple[str, exp.Expr]]) -> exp.Select:
         query = query.with_(
             exp.to_identifier(name, quoted=True),
             as_=tree,
-            materialized=True if name in ("pairs", "kept") else None,
+            materialized=True if name in ("pairs", "kept") or name.endswith("pairs") else None,
             copy=False,
         )
     return query
@@ -90,7 +115,7 @@ def _with(query: exp.Select, ctes: list[tuple[str, exp.Expr]]) -> exp.Select:
 def _families(draft: Draft) -> dict[str, str]:
     """Return count part -> column of `pairs` that holds that count; `entities` counts one per group."""
     families: dict[str, str] = {}
-    for c in draft.columns:
+    for c in additive(draft):
         families.setdefault(_family(c), f"n{len(families)}")
     return families
 
@@ -102,22 +127,12 @@ def _family(c: DraftColumn) -> str:
 
 def _pairs(draft: Draft) -> exp.Select:
     """Level 1: counts and sums per entity and group."""
-    inner = draft.rows.copy().select(named(draft.entity, "e"), copy=False)
-    declared: list[exp.Expr] = []
-    for position, key in enumerate(draft.keys):
-        code = coded(key) if draft.factors is not None else None
-        condition = inside(key) if draft.factors is not None else None
-        inner = inner.select(named(code or standard_key(key).sql, key_name(position)), copy=False)
-        if code is not None:
-            declared.append(fragment(":k IS NOT NULL", k=column(key_name(position), "r")))
-        elif condition is not None:
-            inner = inner.where(bracketed(condition), copy=False)
-    inner = inner.where(fragment(":e IS NOT NULL", e=draft.entity), copy=False)
+    inner, declared = keyed_rows(draft)
     outer: list[exp.Expr] = [named(column("e", "r"), "e")]
     outer += [named(column(key_name(p), "r"), key_name(p)) for p in range(len(draft.keys))]
     families = _families(draft)
-    counted: set[str] = set()
-    for number, c in enumerate(draft.columns):
+    seen: set[str] = set()
+    for number, c in enumerate(additive(draft)):
         family, argument = _family(c), c.part.argument
         value = f"v{number}"
         if c.part.kind is PartKind.SUM and argument is not None and c.grid is not None:
@@ -126,11 +141,11 @@ def _pairs(draft: Draft) -> exp.Select:
             # Each step count is below 2^22, so a sum in 64 bits would need 2^41 rows of one entity to overflow.
             total = fragment("CAST(COALESCE(SUM_NO_OVERFLOW(:v), 0) AS BIGINT)", v=steps)
             outer.append(named(total, f"s{number}"))
-        elif argument is not None and family not in counted:
-            inner = inner.select(named(_counted(argument), value), copy=False)
-        if family in counted:
+        elif argument is not None and family not in seen:
+            inner = inner.select(named(counted(argument), value), copy=False)
+        if family in seen:
             continue
-        counted.add(family)
+        seen.add(family)
         if family.startswith(PartKind.VALUES):
             outer.append(named(fragment("COUNT(:v)", v=column(value, "r")), families[family]))
         elif family.startswith(PartKind.ENTITIES) and family != _EVERY_ENTITY:
@@ -141,20 +156,6 @@ def _pairs(draft: Draft) -> exp.Select:
     group = [integer(i + 1) for i in range(1 + len(draft.keys))]
     pairs = exp.select(*outer).from_(aliased(inner, "r"), copy=False).group_by(*group, copy=False)
     return pairs.having(*declared, copy=False) if declared else pairs
-
-
-def _counted(argument: Scalar) -> exp.Expr:
-    """Return what COUNT counts: NaN and infinities are as NULL."""
-    if argument.type is ColumnType.DOUBLE:
-        return fragment("CASE WHEN ISFINITE(:x) THEN 1 END", x=argument.sql)
-    return argument.sql
-
-
-def standard_key(key: Scalar) -> Scalar:
-    """Return a group key in one of the standard types."""
-    if key.type is None:
-        return cast(key, ColumnType.INTEGER)
-    return cast(key, ColumnType.DOUBLE if key.type is ColumnType.DECIMAL else key.type)
 
 
 def _hard_limited(draft: Draft) -> list[tuple[str, exp.Expr]]:
@@ -189,7 +190,7 @@ def _hard_limited(draft: Draft) -> list[tuple[str, exp.Expr]]:
 
 def _pair_columns(draft: Draft) -> list[str]:
     counts = [name for family, name in _families(draft).items() if family != _EVERY_ENTITY]
-    return [*counts, *(f"s{i}" for i, c in enumerate(draft.columns) if c.part.kind is PartKind.SUM)]
+    return [*counts, *(f"s{i}" for i, c in enumerate(additive(draft)) if c.part.kind is PartKind.SUM)]
 
 
 def _norms(draft: Draft, source: str) -> exp.Select:
@@ -201,28 +202,7 @@ def _norms(draft: Draft, source: str) -> exp.Select:
         entities = family == _EVERY_ENTITY
         count = integer(1) if entities else column(name, "p")
         rows = 1 if family.startswith(PartKind.ENTITIES) else m
-        if gaussian:
-            norm = fragment("COUNT(*)")
-            if not entities:  # a count of 2^31 or more would overflow the square: it weighs nothing
-                norm = fragment("SUM(CASE WHEN :c < :most THEN :c * :c END)", c=count, most=integer(_LARGEST_SQUARED))
-            bound = integer(k * rows * rows)
-            weight = fragment(
-                "CAST(FLOOR(:one * SQRT(CAST(:b AS DOUBLE)) / SQRT(CAST(:n AS DOUBLE))) AS BIGINT) - 1",
-                one=integer(_WEIGHT_ONE),
-                b=bound,
-                n=norm,
-            )
-            scale = fragment("GREATEST(:w, 0)", w=weight)
-            over = fragment(":n > :b", n=norm, b=bound)
-            if not entities:
-                beyond = fragment("MAX(:c) >= :most", c=count, most=integer(_LARGEST_SQUARED))
-                scale = fragment("CASE WHEN :x THEN 0 ELSE :s END", x=beyond, s=scale)
-                over = fragment(":o OR :x", o=over, x=beyond)
-        else:
-            norm = fragment("COUNT(*)") if entities else fragment("SUM(:c)", c=count)
-            bound = integer(k * rows)
-            scale = fragment("CAST(:n AS BIGINT)", n=norm)
-            over = fragment(":n > :b", n=norm, b=bound)
+        over, scale = clip_of(None if entities else count, groups=k, rows=rows, gaussian=gaussian)
         above.append(over)
         columns.append(named(fragment("CASE WHEN :o THEN :w END", o=over, w=scale), _scale_name(name, gaussian)))
     having = above[0]
@@ -239,7 +219,7 @@ def _norms(draft: Draft, source: str) -> exp.Select:
 def _scales(draft: Draft) -> list[tuple[str, str, bool]]:
     """Return (family, its count column, gaussian) of all columns, each once."""
     families = _families(draft)
-    seen = {(_family(c), families[_family(c)], c.gaussian): None for c in draft.columns}
+    seen = {(_family(c), families[_family(c)], c.gaussian): None for c in additive(draft)}
     return list(seen)
 
 
@@ -256,10 +236,10 @@ def _totals(draft: Draft, source: str) -> exp.Select:
         same = exp.EQ(this=column("e", "p"), expression=column("e", "w"))
         query = query.join(table("norms", "w"), on=same, join_type="left", copy=False)
         query = query.select(
-            *(named(_decoded(key, column(n, "p")), n) for n, key in zip(names, draft.keys, strict=True)), copy=False
+            *(named(decoded(key, column(n, "p")), n) for n, key in zip(names, draft.keys, strict=True)), copy=False
         )
     unit = count_unit(draft)
-    for number, c in enumerate(draft.columns):
+    for number, c in enumerate(additive(draft)):
         family = _family(c)
         entities, every = family.startswith(PartKind.ENTITIES), family == _EVERY_ENTITY
         count = integer(1) if every else column(families[family], "p")
@@ -271,23 +251,10 @@ def _totals(draft: Draft, source: str) -> exp.Select:
         scaled = _scaled(draft, value, count=count, rows=rows, scale=scale, gaussian=c.gaussian)
         if entities and not draft.keys:
             scaled = value
-        total = fragment(
-            "CAST(LEAST(GREATEST(COALESCE(SUM(:v), 0), :lo), :hi) AS BIGINT)",
-            v=scaled,
-            lo=integer(-_LIMIT),
-            hi=integer(_LIMIT),
-        )
-        query = query.select(named(total, c.name), copy=False)
+        query = query.select(named(total(scaled), c.name), copy=False)
     if draft.keys:
         query = query.group_by(*(column(n, "p") for n in names), copy=False)
     return query
-
-
-def _decoded(key: Scalar, reference: exp.Expr) -> exp.Expr:
-    """Return the key's value where `pairs` holds a code."""
-    if key.type is ColumnType.TEXT:
-        return fragment("CAST(:k AS TEXT)", k=reference)
-    return reference
 
 
 def _scaled(draft: Draft, value: exp.Expr, *, count: exp.Expr, rows: int, scale: str, gaussian: bool) -> exp.Expr:
@@ -299,18 +266,4 @@ def _scaled(draft: Draft, value: exp.Expr, *, count: exp.Expr, rows: int, scale:
             b=integer(rows),
             v=value,
         )
-    weight = column(scale, "w")
-    cap, norm = (weight, integer(_WEIGHT_ONE)) if gaussian else (integer(rows), weight)
-    # A weight is below 2^30, so with a value within 2^33 the product is below 2^63; k m is a constant. 64 bits take a
-    # fraction of the time of 128, and hardly any value is wider.
-    narrow = 2**33 if gaussian else _LARGEST // max(rows, 1)
-    return fragment(
-        "CASE WHEN :w IS NULL THEN :v WHEN :v BETWEEN :low AND :high THEN (:v * :cap) // :norm "
-        "ELSE CAST((CAST(:v AS HUGEINT) * :cap) // :norm AS BIGINT) END",
-        w=weight,
-        v=value,
-        cap=cap,
-        norm=norm,
-        low=integer(-narrow),
-        high=integer(narrow),
-    )
+    return scaled_by(column(scale, "w"), value, cap=rows, gaussian=gaussian)

@@ -21,6 +21,7 @@ from cleanroom.templates.measurements import DraftColumn, PartKind
 from cleanroom.templates.plan import MeasuredColumn, Measurement, PartitionSelection
 from cleanroom.templates.refusals import refuse
 from cleanroom.templates.trees import to_sql
+from cleanroom.templates.wings import COUNT_STEPS
 
 
 def measurements_of(
@@ -75,6 +76,7 @@ def _measurement(draft: Draft, tree: exp.Expr, *, rho_per_epsilon: Fraction, sel
         keys=tuple(key_name(p) for p in range(len(draft.keys))),
         columns=columns,
         partition_selection=selection,
+        quantiles=tuple(q for c in draft.columns for q in c.quantiles),
         bounds=draft.texts,
     )
 
@@ -82,14 +84,14 @@ def _measurement(draft: Draft, tree: exp.Expr, *, rho_per_epsilon: Fraction, sel
 def _measured(draft: Draft, c: DraftColumn, *, rho_per_epsilon: Fraction) -> MeasuredColumn:
     k, m = draft.bounds.max_groups, draft.bounds.max_rows
     rows = 1 if c.part.kind is PartKind.ENTITIES else m
-    step = count_unit(draft) if c.grid is None else c.grid.heaviest
-    unit = Fraction(1, count_unit(draft)) if c.grid is None else c.grid.unit
+    step, unit = _step(draft, c)
+    levels = 1 if c.bins is None else c.bins.levels  # each row is counted once on each level of the bins' tree
     noise: Noise
     if c.gaussian:
-        sensitivity = k * (rows * step) ** 2
+        sensitivity = levels * k * (rows * step) ** 2
         noise = gaussian_noise(l2_squared=sensitivity, rho=rho_per_epsilon * c.epsilon)
     else:
-        sensitivity = k * rows * step
+        sensitivity = levels * k * rows * step
         noise = laplace_noise(l1_sensitivity=sensitivity, epsilon=c.epsilon)
     return MeasuredColumn(
         name=c.name,
@@ -100,7 +102,18 @@ def _measured(draft: Draft, c: DraftColumn, *, rho_per_epsilon: Fraction) -> Mea
         norm="l2" if c.gaussian else "l1",
         sensitivity=sensitivity,
         price=price_of(epsilon=c.epsilon, delta=c.delta),
+        bins=c.bins,
     )
+
+
+def _step(draft: Draft, c: DraftColumn) -> tuple[int, Fraction]:
+    """Return what one row weighs at most, in steps, and what one step is worth."""
+    if c.grid is not None:
+        return c.grid.heaviest, c.grid.unit
+    if c.part.kind is PartKind.DISTINCT:  # never scaled
+        return 1, Fraction(1)
+    steps = COUNT_STEPS if c.part.kind is PartKind.BINS else count_unit(draft)
+    return steps, Fraction(1, steps)
 
 
 def _meaning(c: DraftColumn) -> str:
@@ -112,6 +125,10 @@ def _meaning(c: DraftColumn) -> str:
             return "entities" if c.part.argument is None else "entities with such a row"
         case PartKind.VALUES:
             return "values that are not NULL"
+        case PartKind.DISTINCT:
+            return "different values"
+        case PartKind.BINS:
+            return f"values in each of {c.bins.number if c.bins else 0} bins"
     if c.grid is not None and c.grid.centred:
         return f"sum around {float(c.grid.middle * c.grid.unit):g}"
     return "sum"

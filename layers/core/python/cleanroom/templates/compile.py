@@ -148,7 +148,8 @@ def _check_names(names: Iterable[str]) -> None:
 
 
 def _noisy_columns(measurement: Measurement) -> tuple[str, ...]:
-    return (*measurement.keys, *(c.name for c in measurement.columns))
+    names = [c.name for c in measurement.columns if c.bins is None] + [q.name for q in measurement.quantiles]
+    return (*measurement.keys, *names)
 
 
 def table_uses(used: Mapping[str, LinkedTable], queries: Sequence[exp.Expr]) -> tuple[TableUse, ...]:

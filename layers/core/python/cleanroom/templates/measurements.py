@@ -12,11 +12,15 @@ from fractions import Fraction
 
 from sqlglot import exp
 
+from cleanroom.privacy.quantiles import Bins, End
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates import spans
 from cleanroom.templates.aggregates import Aggregate, AggregateFunction, counts_every_row
+from cleanroom.templates.bins import bins_of
 from cleanroom.templates.grid import Grid, grid_of
-from cleanroom.templates.scalars import Scalar, Span, cast, combine
+from cleanroom.templates.moments import from_integer
+from cleanroom.templates.plan import Quantile
+from cleanroom.templates.scalars import TEMPORAL, Scalar, Span, cast, combine
 from cleanroom.templates.trees import column, double, fragment, integer, to_sql
 
 
@@ -27,6 +31,8 @@ class PartKind(StrEnum):
     VALUES = "values"
     ENTITIES = "entities"
     SUM = "sum"
+    DISTINCT = "distinct"
+    BINS = "bins"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +89,8 @@ class DraftColumn:
         epsilon: its share.
         gaussian: which noise.
         delta: its share; 0 unless Gaussian.
+        bins: for counts per bin.
+        quantiles: what is computed from those.
     """
 
     name: str
@@ -91,6 +99,8 @@ class DraftColumn:
     epsilon: Fraction
     gaussian: bool
     delta: Fraction
+    bins: Bins | None = None
+    quantiles: tuple[Quantile, ...] = ()
 
 
 def parts_of(aggregate: Aggregate) -> tuple[Part, ...]:
@@ -103,6 +113,10 @@ def parts_of(aggregate: Aggregate) -> tuple[Part, ...]:
             return (Part(kind=PartKind.ENTITIES, argument_key=aggregate.argument_key, argument=x),)
         case AggregateFunction.VALUES:
             return (Part(kind=PartKind.VALUES, argument_key=aggregate.argument_key, argument=x),)
+        case AggregateFunction.DISTINCT:
+            return (Part(kind=PartKind.DISTINCT, argument_key=aggregate.argument_key, argument=x),)
+        case AggregateFunction.QUANTILE | AggregateFunction.MIN | AggregateFunction.MAX:
+            return (Part(kind=PartKind.BINS, argument_key=aggregate.argument_key, argument=x),)
     if x is None:
         raise AssertionError("a sum has an argument")
     total = sum_part(x)
@@ -182,21 +196,41 @@ def draft_columns(requests: list[Request], *, first: int = 0) -> list[DraftColum
         epsilon = sum((r.epsilon for r in family), Fraction(0)) / len(parts)
         delta = sum((r.delta for r in family), Fraction(0)) / len(parts)
         for part in parts.values():
-            grid = None
+            grid: Grid | None = None
+            bins: Bins | None = None
+            quantiles: tuple[Quantile, ...] = ()
+            name = f"c{first + len(columns)}"
+            at = next(r.at for r in family if part.key in {p.key for p in parts_of(r.aggregate)})
             if part.kind is PartKind.SUM and part.argument is not None:
-                at = next(r.at for r in family if part.key in {p.key for p in parts_of(r.aggregate)})
                 grid = grid_of(part.argument, centred=count_part(part).key in parts, at=at)
+            if part.kind is PartKind.BINS and part.argument is not None:
+                bins = bins_of(part.argument, at=at)
+                quantiles = _quantiles([r.aggregate for r in family], of=name)
             columns.append(
                 DraftColumn(
-                    name=f"c{first + len(columns)}",
+                    name=name,
                     part=part,
                     grid=grid,
                     epsilon=epsilon,
                     gaussian=family[0].gaussian,
                     delta=delta,
+                    bins=bins,
+                    quantiles=quantiles,
                 )
             )
     return columns
+
+
+_ENDS: dict[AggregateFunction, End] = {AggregateFunction.MIN: "smallest", AggregateFunction.MAX: "largest"}
+
+
+def _quantiles(aggregates: list[Aggregate], *, of: str) -> tuple[Quantile, ...]:
+    """Return what is computed from the counts per bin in column `of`, each once."""
+    wanted = dict.fromkeys((_ENDS.get(a.function, "inside"), a.fraction) for a in aggregates)
+    return tuple(
+        Quantile(name=f"{of}q{number}", column=of, fraction=fraction, end=end)
+        for number, (end, fraction) in enumerate(wanted)
+    )
 
 
 def _families(requests: list[Request]) -> list[list[Request]]:
@@ -224,6 +258,8 @@ def released(aggregate: Aggregate, columns: list[DraftColumn], *, measurement: s
     by_key = {c.part.key: c for c in columns}
     own = [by_key[p.key] for p in parts_of(aggregate)]
     main = own[0]
+    if main.part.kind is PartKind.BINS:
+        return _quantile(aggregate, main, alias=alias)
     reference = column(main.name, alias)
     if main.grid is None:
         return Scalar(
@@ -247,6 +283,22 @@ def released(aggregate: Aggregate, columns: list[DraftColumn], *, measurement: s
     if aggregate.second is None:
         return noisy.spread(aggregate.function, total=main, squares=own[1])
     return noisy.covariance(aggregate.function, own[:-1])
+
+
+def _quantile(aggregate: Aggregate, c: DraftColumn, *, alias: str) -> Scalar:
+    """Return a quantile in the type that the call gives: the argument's, or DOUBLE where values are averaged."""
+    if aggregate.argument is None or c.bins is None:
+        raise AssertionError("a quantile has bins")
+    wanted = (_ENDS.get(aggregate.function, "inside"), aggregate.fraction)
+    name = next(q.name for q in c.quantiles if (q.end, q.fraction) == wanted)
+    reference, kind = column(name, alias), aggregate.argument.type
+    span = aggregate.argument.span
+    if kind in TEMPORAL and kind is not None:
+        return Scalar(sql=from_integer(reference, kind), type=kind, noisy=True, span=span)
+    if kind is ColumnType.INTEGER and aggregate.whole:
+        sql = fragment("CAST(ROUND(:q) AS BIGINT)", q=reference)
+        return Scalar(sql=sql, type=ColumnType.INTEGER, noisy=True, span=span)
+    return Scalar(sql=reference, type=ColumnType.DOUBLE, noisy=True, span=span)
 
 
 def _middle(c: DraftColumn) -> exp.Expr:

@@ -15,14 +15,17 @@ from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.aggregates import (
     BOOLEAN,
     PAIRED,
+    QUANTILES,
+    RANKED,
     SPREADS,
     CallOf,
+    quantile_call,
     refuse_aggregate,
     summable,
 )
 from cleanroom.templates.expressions import Scope, translate
 from cleanroom.templates.refusals import only, refuse, spelled, words
-from cleanroom.templates.scalars import OPEN, Scalar, Span, cast, combine, require
+from cleanroom.templates.scalars import OPEN, TEMPORAL, Scalar, Span, cast, combine, require
 from cleanroom.templates.trees import fragment
 
 _FINITE = "TRY_CAST(TRY_CAST(:a AS DECIMAL(28, 10)) AS DOUBLE)"
@@ -58,6 +61,11 @@ def plain_aggregate(node: exp.Expr, rows: Scope, *, exact_sums: bool) -> Scalar:
         a = call.kept(translate(inner.this, rows))
         kind = ColumnType.DOUBLE if a.type is ColumnType.DECIMAL else a.type
         return _collected(f"{words(type(inner))}(:a)", cast(a, kind) if kind else a, kind=kind, span=a.span)
+    if isinstance(inner, QUANTILES):
+        return _quantile(call)
+    if isinstance(inner, exp.ApproxDistinct | exp.Hll):
+        only(inner, {"this"})
+        return _counted("COUNT(DISTINCT :a)", call.kept(translate(inner.this, rows)))
     if type(inner) in SPREADS:
         only(inner, {"this"})
         a = call.kept(summable(translate(inner.this, rows), what=spelled(inner), at=node))
@@ -101,6 +109,19 @@ def _count(call: CallOf) -> Scalar:
 
 def _counted(text: str, argument: Scalar) -> Scalar:
     return _collected(text, argument, kind=ColumnType.INTEGER, nullable=False, span=Span(lo=Fraction(0)))
+
+
+def _quantile(call: CallOf) -> Scalar:
+    """Return a quantile; of dates and timestamps, and where it is asked for, one of the values; else between two."""
+    asked = quantile_call(call.node, call.rows, at=call.outer)
+    a = call.kept(require(translate(asked.value, call.rows), RANKED, what=spelled(call.node), at=call.outer))
+    whole = asked.whole or a.type in TEMPORAL
+    kind = a.type if a.type in TEMPORAL or (whole and a.type is ColumnType.INTEGER) else ColumnType.DOUBLE
+    word = "QUANTILE_DISC" if whole else "QUANTILE_CONT"
+    value = cast(a, kind) if kind else a
+    if kind is ColumnType.DOUBLE:  # between infinities there would be no number
+        value = combine("CASE WHEN ISFINITE(:a) THEN :a END", kind=kind, span=a.span, nullable=True, a=value)
+    return _collected(f"{word}(:a, {float(asked.fraction)!r})", value, kind=kind, span=a.span)
 
 
 def _spread(word: str, argument: Scalar, *, exact_sums: bool) -> Scalar:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from cleanroom.privacy.accounting import Price
 from cleanroom.privacy.noise import Noise
+from cleanroom.privacy.quantiles import Bins, End
 from cleanroom.rooms.tables import LinkedTable
 
 
@@ -42,6 +43,9 @@ class MeasuredColumn:
         norm: `l1` or `l2`: the norm in which `sensitivity` bounds one entity's whole contribution.
         sensitivity: for l1 the bound itself, for l2 its square, in integer steps, rounded up.
         price: this column's share.
+        bins: None for one integer per group; else the exact column is a list of (bin, count), every node of the bins'
+            tree gets noise, `sensitivity` is of all levels together, and the column itself is not in the noisy table:
+            quantiles are computed from it.
     """
 
     name: str
@@ -52,6 +56,24 @@ class MeasuredColumn:
     norm: Literal["l1", "l2"]
     sensitivity: int
     price: Price
+    bins: Bins | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quantile:
+    """A column of the noisy table that is computed from noisy counts per bin.
+
+    Attributes:
+        name: in the noisy table.
+        column: the measured bins.
+        fraction: of the rows that lie below; 0 and 1 for the ends.
+        end: `inside`, or `smallest` and `largest` for MIN and MAX.
+    """
+
+    name: str
+    column: str
+    fraction: Fraction
+    end: End
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,8 +95,9 @@ class Measurement:
             within +-2**62), ordered by the keys. With public keys every combination is a row, also empty ones.
             It may hold the placeholder `$run_key` (64-bit signed integer parameter): the run's fresh secret key.
         keys: group key columns, in order; empty: exactly one row.
-        columns: measured integers.
+        columns: measured integers, or bins.
         partition_selection: None where the keys are public.
+        quantiles: further columns of the noisy table, DOUBLE.
         bounds: contribution bounds and clamps used, for the receipt: name -> text.
     """
 
@@ -83,6 +106,7 @@ class Measurement:
     keys: tuple[str, ...]
     columns: tuple[MeasuredColumn, ...]
     partition_selection: PartitionSelection | None = None
+    quantiles: tuple[Quantile, ...] = ()
     bounds: Mapping[str, str] = field(default_factory=dict)
 
 

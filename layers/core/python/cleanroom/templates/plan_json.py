@@ -8,12 +8,14 @@ from typing import Any
 import msgspec
 
 from cleanroom.privacy.noise import noise_from_json
+from cleanroom.privacy.quantiles import Bins
 from cleanroom.templates.plan import (
     MeasuredColumn,
     Measurement,
     PartitionSelection,
     Plan,
     PricePart,
+    Quantile,
     ReleaseQuery,
     TableUse,
 )
@@ -53,13 +55,20 @@ def _measurement(fields: dict[str, Any]) -> Measurement:
     fields["partition_selection"] = None if selection is None else _convert(selection, PartitionSelection)
     fields["columns"] = tuple(_column(c) for c in fields["columns"])
     fields["keys"] = tuple(fields["keys"])
+    fields["quantiles"] = tuple(_convert(q, Quantile) for q in fields["quantiles"])
     return Measurement(**fields)
 
 
 def _column(fields: dict[str, Any]) -> MeasuredColumn:
     noise = noise_from_json(fields.pop("noise"))
     price = _convert({"what": "", "price": fields.pop("price")}, PricePart).price
-    return MeasuredColumn(**{**fields, "unit": Fraction(fields["unit"])}, noise=noise, price=price)
+    bins = fields.pop("bins", None)
+    return MeasuredColumn(
+        **{**fields, "unit": Fraction(fields["unit"])},
+        noise=noise,
+        price=price,
+        bins=None if bins is None else _convert(bins, Bins),
+    )
 
 
 def _convert(fields: object, kind: type[Any]) -> Any:

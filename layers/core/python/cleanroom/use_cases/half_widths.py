@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from cleanroom.privacy.error_bars import CONFIDENCE, half_width
+from cleanroom.privacy.quantiles import rank_deviation
 
 if TYPE_CHECKING:
     from cleanroom.templates.plan import MeasuredColumn
@@ -14,7 +15,13 @@ if TYPE_CHECKING:
 def half_width_of(column: MeasuredColumn) -> float:
     """Return half the width of a measured column's 95 % interval; rounded up by less than one step of its grid.
 
+    Of bins it is that of the *rank* of a quantile: how many rows too many or too few may lie below it; the sum of a few
+    dozen independent draws is taken as normal.
+
     A count is shown as a whole number, which moves it by up to one half: that is added to the quantile of the noise.
     """
+    if column.bins is not None:
+        deviation = rank_deviation(column.bins, deviation=column.noise.standard_deviation)
+        return 1.96 * deviation * float(column.unit)
     rounding = Fraction(1, 2) if column.is_count else Fraction(0)
     return float(half_width(column.noise, confidence=CONFIDENCE) * column.unit + rounding)

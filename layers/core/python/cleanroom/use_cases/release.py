@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from cleanroom.errors import ConflictError, RunFailedError, RunNotFoundError
-from cleanroom.privacy.mechanisms import add_noise, select_groups
 from cleanroom.rooms.ledger import RunState
 from cleanroom.templates.plan_json import plan_from_json
 from cleanroom.use_cases.drawn_payload import DrawnPayload
 from cleanroom.use_cases.exact_payload import ExactPayload
 from cleanroom.use_cases.intervals import intervals_of, replicates_of
+from cleanroom.use_cases.noisy_tables import draw_noise, noisy_table_of, shown
 from cleanroom.use_cases.receipts import plan_receipt, receipt_of, sealed
 from cleanroom.use_cases.run_ids import public_run_id
 from cleanroom.use_cases.settings import budget_views
@@ -26,11 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cleanroom.ports import NoiseServices
-    from cleanroom.privacy.entropy import Entropy
     from cleanroom.rooms.ledger import RunRecord
-    from cleanroom.templates.plan import MeasuredColumn, Measurement, Plan
-
-    IntegerColumns = Mapping[str, np.ndarray[Any, np.dtype[np.int64]]]
+    from cleanroom.templates.plan import Plan
+    from cleanroom.use_cases.intervals import Ends
 
 ANSWER_LIMIT_BYTES = 5_000_000
 """A Lambda answers at most 6 MB; larger releases are named, and read from the results bucket."""
@@ -86,21 +83,16 @@ def _make_release(run: RunRecord, services: NoiseServices) -> bytes:
         )
     payload = DrawnPayload.decode(drawn)
     plan = plan_from_json(payload.plan_json)
-    noisy: dict[str, IntegerColumns] = {}
-    keys: dict[str, pa.Table] = {}
-    for measurement in plan.measurements:
-        table = pa.ipc.open_stream(payload.noisy_tables[measurement.name]).read_all()
-        measured = [c.name for c in measurement.columns]
-        keys[measurement.name] = table.select([*measurement.keys, *plan.exact_columns])
-        noisy[measurement.name] = {n: np.asarray(table.column(n).combine_chunks(), dtype=np.int64) for n in measured}
-    tables = {m.name: _shown(keys[m.name], noisy[m.name], m) for m in plan.measurements}
+    noisy = {
+        m.name: noisy_table_of(pa.ipc.open_stream(payload.noisy_tables[m.name]).read_all(), m, plan)
+        for m in plan.measurements
+    }
+    tables = {m.name: shown(noisy[m.name], m) for m in plan.measurements}
     answer = services.engine.query(plan.release.sql, tables)
-    intervals, notes = intervals_of(
-        answer, plan, keys=keys, noisy=noisy, shown=_shown, engine=services.engine, entropy=services.entropy
-    )
+    intervals, notes = intervals_of(answer, plan, noisy=noisy, engine=services.engine, entropy=services.entropy)
     public_id = public_run_id(run.run_id)
     receipt = receipt_of(run, run_id=public_id, parts=plan.parts, services=services) | plan_receipt(
-        plan, template_digest=payload.template_digest, intervals=intervals, replicates=replicates_of(keys)
+        plan, template_digest=payload.template_digest, intervals=intervals, replicates=replicates_of(noisy)
     )
     return sealed(_describe(run, plan, answer, intervals, (*plan.notes, *notes), services), receipt, services)
 
@@ -117,10 +109,8 @@ def _draw(run: RunRecord, services: NoiseServices) -> DrawnPayload:
     noisy_tables: dict[str, bytes] = {}
     for measurement in plan.measurements:
         exact_table = pa.ipc.open_stream(payload.exact_tables[measurement.name]).read_all()
-        table, noisy = _noised(exact_table, measurement, plan, services.entropy)
-        for name, values in noisy.items():
-            table = table.append_column(name, pa.array(values))
-        noisy_tables[measurement.name] = _stream(table)
+        noisy = draw_noise(exact_table, measurement, plan, services.entropy)
+        noisy_tables[measurement.name] = _stream(noisy.as_arrow())
     return DrawnPayload(plan_json=payload.plan_json, template_digest=payload.template_digest, noisy_tables=noisy_tables)
 
 
@@ -132,42 +122,11 @@ def _stream(table: pa.Table) -> bytes:
     return content
 
 
-def _noised(
-    exact_table: pa.Table, measurement: Measurement, plan: Plan, entropy: Entropy
-) -> tuple[pa.Table, IntegerColumns]:
-    """Return what is not measured (keys; with DP off also exact columns), and the noisy integers of what is."""
-    noisy: dict[str, np.ndarray[Any, np.dtype[np.int64]]] = {}
-    for column in measurement.columns:
-        exact_column = exact_table.column(column.name).combine_chunks()
-        exact_values = np.asarray(exact_column.fill_null(0), dtype=np.int64)
-        noisy[column.name] = add_noise(exact_values, noise=column.noise, entropy=entropy)
-    unmeasured = exact_table.select([*measurement.keys, *plan.exact_columns])
-    selection = measurement.partition_selection
-    if selection is not None:
-        appear = select_groups(noisy[selection.column], tau=selection.tau)
-        unmeasured = unmeasured.filter(pa.array(appear))
-        noisy = {name: values[appear] for name, values in noisy.items()}
-    return unmeasured, noisy
-
-
-def _shown(unmeasured: pa.Table, noisy: IntegerColumns, measurement: Measurement) -> pa.Table:
-    """Return the noisy table that the release query reads: integers times their unit, counts as whole numbers."""
-    shown = unmeasured
-    for column in measurement.columns:
-        shown = shown.append_column(column.name, pa.array(_in_units(noisy[column.name], column)))
-    return shown
-
-
-def _in_units(noisy: np.ndarray[Any, np.dtype[np.int64]], column: MeasuredColumn) -> np.ndarray[Any, np.dtype[Any]]:
-    value = noisy.astype(np.float64) * float(column.unit)
-    return np.rint(value).astype(np.int64) if column.is_count else value
-
-
 def _describe(
     run: RunRecord,
     plan: Plan,
     answer: pa.Table,
-    intervals: Mapping[str, list[list[float] | None]],
+    intervals: Mapping[str, list[Ends]],
     notes: tuple[str, ...],
     services: NoiseServices,
 ) -> dict[str, object]:
