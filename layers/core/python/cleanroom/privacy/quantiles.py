@@ -35,6 +35,10 @@ MIDDLE = 16
 FEW_BINS = 48
 """Up to so many bins one level has less error than two, for each level would get half of the price."""
 
+AVERAGED = 0.92
+"""Share of a cumulative count's deviation that counts for a quantile: how many bins are under a line averages over
+neighbours, so that it errs less than any one of them. Measured, as the coverage in the tests is."""
+
 SURE = 1.645
 """Deviate that a normal variable exceeds with a chance of 5 %: how sure a smallest or largest value is to be inside."""
 
@@ -109,7 +113,7 @@ def curves(noisy: NDArray[np.int64], *, bins: Bins, deviation: float, fraction: 
     standard deviations of its noise: level 0 is the estimate, levels -1.96 and 1.96 the ends of a 95 % interval, and a
     random normal level gives a draw for whatever is computed from the quantile. How many bins are under the line takes
     the place of the first or last one: a noisy cumulative count can cross the line several times, and sorting it
-    first gives a curve that only rises, with no worse an interval.
+    first gives a curve that only rises, with no worse an interval. An interval is at least as wide as the bin.
 
     A smallest value is the upper end of the last bin below which rows cannot be told from noise with a confidence of
     95 %: the true one is at or below it; how far below, no number of rows could tell. A largest one likewise.
@@ -129,7 +133,7 @@ def curves(noisy: NDArray[np.int64], *, bins: Bins, deviation: float, fraction: 
     inner = below[:, 1 : bins.number]  # at the left edge of each bin but the first
     edges = np.arange(1, bins.number)
     if end == "inside":
-        spread = deviation * np.sqrt(_variance(bins, edges, fraction))
+        spread = AVERAGED * deviation * np.sqrt(_variance(bins, edges, fraction))
         off = (inner - fraction * total[:, None]) / spread if len(edges) else inner
         place = np.stack([(off < z).sum(axis=1) for z in LEVELS], axis=1).astype(np.float64)
         share = np.array([NormalDist().cdf(z) for z in LEVELS])

@@ -183,9 +183,13 @@ def _hard_limited(draft: Draft) -> list[tuple[str, exp.Expr]]:
     ranked = ranked.join(
         table("big", "b"), on=exp.EQ(this=column("e", "p"), expression=column("e", "b")), join_type="semi", copy=False
     )
+    within = fragment(":r <= :n", r=column("rank", "q"), n=limit)
     limited = exp.select(*(column(n, "q") for n in chosen)).from_(aliased(ranked, "q"), copy=False)
-    limited = limited.where(fragment(":r <= :n", r=column("rank", "q"), n=limit), copy=False)
-    return [("big", big), ("kept", exp.union(small, limited, distinct=False))]
+    ctes = [("big", big), ("kept", exp.union(small, limited.where(within, copy=False), distinct=False))]
+    if len(additive(draft)) < len(draft.columns):  # what else is counted leaves out the same groups
+        dropped = exp.select(*(column(n, "q") for n in ["e", *names])).from_(aliased(ranked, "q"), copy=False)
+        ctes.append(("dropped", dropped.where(exp.Not(this=bracketed(within)), copy=False)))
+    return ctes
 
 
 def _pair_columns(draft: Draft) -> list[str]:

@@ -48,7 +48,7 @@ def distinct_values(draft: Draft, c: DraftColumn, *, name: str) -> Ctes:
     pairs = pairs.where(fragment(":t IS NOT NULL", t=column("there", "r")), copy=False)
     for condition in declared:
         pairs = pairs.where(condition, copy=False)
-    pairs = pairs.group_by(*(column(n, "r") for n in ["e", *keys, "x"]), copy=False)
+    pairs = _limited(draft, pairs.group_by(*(column(n, "r") for n in ["e", *keys, "x"]), copy=False))
     per_group = exp.select(column("e", "p"), named(fragment("COUNT(*)"), "n")).from_(
         table(f"{name}_pairs", "p"), copy=False
     )
@@ -81,6 +81,21 @@ def distinct_values(draft: Draft, c: DraftColumn, *, name: str) -> Ctes:
         (f"{name}_kept", exp.union(small, chosen, distinct=False)),
         (name, answer),
     ]
+
+
+def _limited(draft: Draft, pairs: exp.Select) -> exp.Select:
+    """Return the pairs without those of private groups that the hard limit left out for their entity.
+
+    Otherwise an entity could still weigh in a group that only exists because of another one.
+    """
+    if draft.factors is not None:
+        return pairs
+    keys = [key_name(p) for p in range(len(draft.keys))]
+    same = exp.and_(
+        _same("f", "d"), *(exp.NullSafeEQ(this=column(n, "f"), expression=column(n, "d")) for n in keys), copy=False
+    )
+    rest = exp.select(*(column(e.alias, "f") for e in pairs.expressions)).from_(aliased(pairs, "f"), copy=False)
+    return rest.join(table("dropped", "d"), on=same, join_type="anti", copy=False)
 
 
 def _same(left: str, right: str) -> exp.Expr:
@@ -118,7 +133,7 @@ def bin_counts(draft: Draft, c: DraftColumn, *, name: str) -> Ctes:
     names = ["e", *keys, "b"]
     pairs = exp.select(*(named(column(n, "r"), n) for n in names), named(fragment("COUNT(*)"), "n"))
     pairs = pairs.from_(aliased(inner, "r"), copy=False).group_by(*(column(n, "r") for n in names), copy=False)
-    pairs = pairs.having(fragment(":b IS NOT NULL", b=column("b", "r")), *declared, copy=False)
+    pairs = _limited(draft, pairs.having(fragment(":b IS NOT NULL", b=column("b", "r")), *declared, copy=False))
     groups = exp.select(column("e", "p"), named(fragment("CAST(SUM(:n) AS BIGINT)", n=column("n", "p")), "n"))
     groups = groups.from_(table(f"{name}_pairs", "p"), copy=False)
     groups = groups.group_by(*(column(n, "p") for n in ["e", *keys]), copy=False)
