@@ -11,6 +11,7 @@ import json
 import os
 import re
 import sys
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,15 +21,22 @@ from samtranslator.yaml_helper import yaml_parse
 from cleanroom import errors
 from cleanroom.edge import STATUS
 from cleanroom.openapi import all_procedures, build_openapi
+from cleanroom.rooms.approved import Template
 from cleanroom.rooms.policies import policy_as_json, policy_from_json
 from cleanroom.rooms.settings import PrivacySettings, as_record
-from cleanroom.rooms.tables import TablePolicy
+from cleanroom.rooms.tables import Column, ColumnBounds, ColumnType, EntityColumn, LinkedTable, TablePolicy
+from cleanroom.templates.aggregates import NO_PRIVATE_FORM
+from cleanroom.templates.compile import compile_query
 from cleanroom.templates.functions import FUNCTIONS, NAMED_FUNCTIONS, REFUSED
 from cleanroom.templates.jinja_filters import FILTERS
 from cleanroom.templates.lint import LINT_RULES
+from cleanroom.templates.refusals import words
+from cleanroom.templates.template import CompileContext, RenderedQuery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from cleanroom.templates.plan import Plan
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -146,6 +154,73 @@ def _refused_functions() -> str:
     return table(["refused", "why"], [list(row) for row in REFUSED])
 
 
+AGGREGATES = (
+    "COUNT(*)",
+    "COUNT(x)",
+    "COUNT_IF(x > 3)",
+    "COUNT(*) FILTER (WHERE x > 3)",
+    "SUM(CASE WHEN x > 3 THEN 1 ELSE 0 END)",
+    "COUNT(DISTINCT person)",
+    "COUNT(DISTINCT CASE WHEN x > 3 THEN person END)",
+    "COUNT(DISTINCT z)",
+    "SUM(x)",
+    "AVG(x)",
+    "AVG(x > 3)",
+    "VARIANCE(x)",
+    "VAR_POP(x)",
+    "STDDEV(x)",
+    "STDDEV_POP(x)",
+    "COVAR_POP(x, y)",
+    "COVAR_SAMP(x, y)",
+    "CORR(x, y)",
+    "MEDIAN(x)",
+    "PERCENTILE_CONT(0.9) WITHIN GROUP (ORDER BY x)",
+    "PERCENTILE_DISC(0.9) WITHIN GROUP (ORDER BY x)",
+    "APPROX_PERCENTILE(x, 0.9)",
+    "MIN(x)",
+    "MAX(x)",
+)
+"""Aggregates over protected rows, as a template may write them."""
+
+
+def _aggregates() -> str:
+    rows = []
+    for call in AGGREGATES:
+        plan = compiled_aggregate(call)
+        parts = [c.meaning for m in plan.measurements for c in m.columns]
+        kind = plan.release.columns[0].role
+        how = "exact from the noise" if kind == "measured" else "simulated"
+        rows.append([f"`{call}`", "; ".join(parts), how])
+    return table(["aggregate", "what is measured, for x and y in 0 to 100", "interval"], rows)
+
+
+def compiled_aggregate(call: str) -> Plan:
+    """Return the plan of one aggregate over a table with the entity `person`, numbers `x` and `y`, and a text `z`."""
+    hundred = ColumnBounds(lo=Fraction(0), hi=Fraction(100))
+    visits = LinkedTable(
+        owner="airline",
+        name="visits",
+        columns=(
+            Column(name="person", type=ColumnType.TEXT, native_type="VARCHAR"),
+            *(Column(name=n, type=ColumnType.DOUBLE, native_type="DOUBLE") for n in "xy"),
+            Column(name="z", type=ColumnType.TEXT, native_type="VARCHAR"),
+        ),
+        entity_columns=(EntityColumn(column="person", kind="person"),),
+        policy=TablePolicy(max_rows=1, max_groups=1, bounds={"x": hundred, "y": hundred}),
+    )
+    text = f"SELECT {call} AS a FROM airline.visits"
+    return compile_query(
+        RenderedQuery(sql=text, dialect="snowflake", tables={visits.full_name: visits}),
+        template=Template(name="asked", text=text),
+        context=CompileContext(reader="agency", settings=PrivacySettings(differential=True, epsilon=Fraction(1))),
+    )
+
+
+def _no_private_form() -> str:
+    rows = [[f"`{words(kind).replace(' ', '_')}`", reason, cure] for kind, (reason, cure) in NO_PRIVATE_FORM.items()]
+    return table(["refused", "for it", "instead"], rows)
+
+
 def _lint() -> str:
     return table(["rule", "what is found"], [[f"`{rule}`", meaning] for rule, meaning in LINT_RULES.items()])
 
@@ -228,6 +303,8 @@ BLOCKS = {
     "errors": _errors,
     "rules": _rules,
     "functions": _functions,
+    "aggregates": _aggregates,
+    "no-private-form": _no_private_form,
     "refused-functions": _refused_functions,
     "filters": _filters,
     "lint": _lint,

@@ -7,8 +7,8 @@ numbers and public noise, so it costs no privacy.
 With b bins below each upper node and noise of variance s^2 on every node, the best estimate of an upper node's count
 is z = (b y + sum of its bins) / (b + 1), with variance s^2 b / (b + 1); each of its bins is corrected by an equal share
 of what is missing. (Hay, Rastogi, Miklau, Suciu, "Boosting the Accuracy of Differentially Private Histograms Through
-Consistency", 2010, section 4.) The deviations of bins from their mean are independent of z, so that the variance of any
-cumulative count has a closed form.
+Consistency", 2010: the universal histogram.) The deviations of bins from their mean are independent of z, so that the
+variance of any cumulative count has a closed form.
 """
 
 from __future__ import annotations
@@ -126,8 +126,8 @@ def curves(noisy: NDArray[np.int64], *, bins: Bins, deviation: float, fraction: 
         end: `inside`: the quantile of `fraction`; `smallest` and `largest`: the ends.
 
     Source:
-        Chernozhukov, Fernandez-Val, Galichon, "Improving point and interval estimators of monotone functions by
-        rearrangement", 2009, for sorting.
+        Chernozhukov, Fernandez-Val, Galichon, "Improving Point and Interval Estimates of Monotone Functions by
+        Rearrangement", 2008, for sorting.
     """
     below, total = cumulative(noisy, bins)
     inner = below[:, 1 : bins.number]  # at the left edge of each bin but the first

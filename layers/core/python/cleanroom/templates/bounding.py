@@ -185,7 +185,10 @@ def _hard_limited(draft: Draft) -> list[tuple[str, exp.Expr]]:
     )
     within = fragment(":r <= :n", r=column("rank", "q"), n=limit)
     limited = exp.select(*(column(n, "q") for n in chosen)).from_(aliased(ranked, "q"), copy=False)
-    ctes = [("big", big), ("kept", exp.union(small, limited.where(within, copy=False), distinct=False))]
+    ctes: list[tuple[str, exp.Expr]] = [
+        ("big", big),
+        ("kept", exp.union(small, limited.where(within, copy=False), distinct=False)),
+    ]
     if len(additive(draft)) < len(draft.columns):  # what else is counted leaves out the same groups
         dropped = exp.select(*(column(n, "q") for n in ["e", *names])).from_(aliased(ranked, "q"), copy=False)
         ctes.append(("dropped", dropped.where(exp.Not(this=bracketed(within)), copy=False)))

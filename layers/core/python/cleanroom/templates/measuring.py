@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from math import prod
 
 from sqlglot import exp
 
@@ -11,6 +12,7 @@ from cleanroom.privacy.accounting import price_of
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.addnoise import AddNoise, is_addnoise, read_addnoise
 from cleanroom.templates.aggregates import Aggregate, AggregateFunction, is_aggregate, read_aggregate
+from cleanroom.templates.bins import MOST_CELLS
 from cleanroom.templates.domains import inside, key_name, public_domain
 from cleanroom.templates.draft import ContributionBounds, Draft
 from cleanroom.templates.expressions import translate
@@ -97,6 +99,7 @@ def measured_select(
         at_least=at_least,
         texts=_texts(rows.protected, bounds, book.columns, key_scalars, public=factors is not None),
     )
+    _check_cells(draft, at=wanted.node)
     above = [(f, as_key(k, column(key_name(i), alias))) for i, (f, k) in enumerate(keys)]
     scope = GroupScope(
         rows.scope,
@@ -300,6 +303,23 @@ class _CallScope:
         )
 
 
+def _check_cells(draft: Draft, *, at: exp.Expr) -> None:
+    """Refuse more counts per bin than the noise function can hold, as far as the declared groups tell.
+
+    Raises:
+        TemplateRefusedError: rule `too_many_groups`.
+    """
+    groups = prod(len(f.values) for f in draft.factors or () if f.values is not None)
+    cells = groups * sum(c.bins.nodes for c in draft.columns if c.bins is not None)
+    if cells > MOST_CELLS:
+        refuse(
+            f"quantiles of {groups} groups need {cells} counts, and {MOST_CELLS} is the most",
+            rule="too_many_groups",
+            cure="group by fewer keys, or by coarser ones, or ask for the quantiles of fewer columns",
+            at=at,
+        )
+
+
 def _contribution_bounds(
     protected: Entity, *, most_rows: int | None, grouped: bool, counts_rows: bool, at: exp.Expr
 ) -> ContributionBounds:
@@ -351,6 +371,12 @@ def _texts(
     if any(c.part.kind is not PartKind.ENTITIES for c in columns):
         texts["max rows per entity and group" if keys else "max rows per entity"] = str(bounds.max_rows)
     for c in columns:
+        if c.bins is not None:
+            texts[f"bins of {c.name}"] = f"{c.bins.number} of width {float(c.bins.width):g} from {float(c.bins.lo):g}"
+        if c.part.kind is PartKind.DISTINCT:
+            texts[f"values of {c.name}"] = (
+                f"at most {bounds.max_groups * bounds.max_rows} different ones of an entity count, chosen by chance"
+            )
         if c.grid is not None:
             texts[f"clamp of {c.name}"] = f"{float(c.grid.lo):g} to {float(c.grid.hi):g}"
     return texts
