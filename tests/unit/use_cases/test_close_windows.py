@@ -10,7 +10,7 @@ import pytest
 from cleanroom.errors import BusyError
 from cleanroom.privacy.accounting import Price
 from cleanroom.rooms.ledger import BudgetKey
-from cleanroom.rooms.ledger_chain import chain_of, first_broken_chain
+from cleanroom.rooms.ledger_chain import ChainHead, chain_of, first_broken_chain, head_after, next_line
 from cleanroom.use_cases.dp_task import handle_schedule
 from tests.house import BY_CARRIER, furnished
 
@@ -141,6 +141,23 @@ def test_a_line_that_was_changed_raises_the_alarm_again_in_each_window():
     house("agency", "consumer", "run_analysis", **BY_CARRIER)
     renew(house)
     assert house.telemetry.counts.count("LedgerDifferences") == 2
+
+
+def test_lines_of_another_room_raise_the_alarm_however_well_they_follow_each_other():
+    house = furnished()
+
+    def replant(ledger):
+        lines, head = [], ChainHead()
+        for old in ledger._lines[False, "room"][chain_of(AGENCY)]:
+            line = next_line(head, room="elsewhere", at=old.at, kind=old.kind, party=old.party, body=old.body,
+                             run_id=old.run_id, chain=old.chain)  # fmt: skip
+            lines.append(line)
+            head = head_after(head, line)
+        ledger._lines[False, "room"][chain_of(AGENCY)] = lines
+        ledger._heads[False, "room"][chain_of(AGENCY)] = head
+
+    (difference,) = tampered(house, replant)
+    assert (difference["difference"], difference["line"]) == ("line", 0)
 
 
 def test_no_alarm_where_nothing_differs():

@@ -1,8 +1,8 @@
 """What was active in a window, found by the window: items of the ledger's table. Used by charge, signals and audit.
 
 `ACTIVITY#<window>#<part>` / `<room>#<party>#<template>`: one item for each budget that was charged or refused in a
-window, written in the charge's own transaction. A window's items lie in 16 partitions, so that no key is hot, and
-reading a window costs what was active in it.
+window, written in the transaction of its first charge. A window's items lie in 16 partitions, so that no key is hot,
+and reading a window costs what was active in it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 ACTIVITY = "activity/1"
 PARTS = 16
-"""Partitions of one window's items. Each takes 1,000 writes a second; a charge writes there once for each budget."""
+"""Partitions of one window's items. Each takes 1,000 writes a second; a budget's first charge writes there."""
 
 
 ACTIVITY_KEPT = timedelta(days=400)

@@ -114,7 +114,8 @@ def verify_exported(parts: Sequence[tuple[int, ChainHead, Exported]]) -> tuple[E
 def _broken(room: str, history: RoomHistory) -> tuple[str, ...]:
     broken = first_broken_chain(history)
     if broken is None:
-        return ()
+        foreign = any(line.room != room for line in history.entries)
+        return (f"{room}: lines of another room stand in its history",) if foreign else ()
     chain, line = broken
     return (f"{room}, {_chain_text(chain)}: line {line} is not what was written",)
 
