@@ -22,6 +22,7 @@ from cleanroom.templates.aggregates import is_aggregate
 from cleanroom.templates.draft import Draft
 from cleanroom.templates.expressions import Scope, translate
 from cleanroom.templates.grouping import GroupScope, group_keys
+from cleanroom.templates.grouping_sets import written_out
 from cleanroom.templates.joins import conjuncts
 from cleanroom.templates.keys import holds_entity, key_parts
 from cleanroom.templates.measuring import Charges, measured_select
@@ -168,6 +169,7 @@ class Queries:
         self, node: exp.Select, ctes: Mapping[str, _Cte], *, around: Around | None = None
     ) -> tuple[Rows, Wanted, Mapping[str, _Cte]]:
         """Return what a SELECT reads, what it asks for, and the CTEs that it knows."""
+        node = written_out(node)
         known = self._with(node, ctes)
         rows = rows_of(
             node,
