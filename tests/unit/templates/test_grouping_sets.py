@@ -89,7 +89,7 @@ def test_intervals_are_simulated_for_the_rows_of_all_sets():
         ("SELECT GROUPING(city) AS g, COUNT(*) AS n FROM customers GROUP BY ROLLUP(status)", "grouping_sets"),
         ("SELECT city, COUNT(*) AS n FROM customers GROUP BY ROLLUP(status)", "not_grouped"),
         ("SELECT hashed_email, COUNT(*) AS n FROM customers GROUP BY ROLLUP(hashed_email)", "union_of_worlds"),
-        ("SELECT COUNT(*) FROM customers WHERE " + "age > 3 AND " * 900 + "TRUE GROUP BY CUBE(a, b, c, d, e)", "too_large"),
+        ("SELECT 1 FROM customers WHERE " + "age > 3 AND " * 900 + "TRUE GROUP BY CUBE(a, b, c, d, e)", "too_large"),
         ("SELECT *, COUNT(*) AS n FROM customers GROUP BY ROLLUP(status)", "star"),
     ],
 )  # fmt: skip
