@@ -1,5 +1,6 @@
 """The ledger in memory against a model of ten lines, under random sequences of everything that can happen to it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from cleanroom.adapters.memory_ledger import MemoryLedger
 from cleanroom.errors import BudgetExhaustedError, RunConflictError, StaleChargeError
 from cleanroom.privacy.accounting import Price
-from cleanroom.rooms.ledger import TaskStatus
+from cleanroom.rooms.ledger import RoomBudget, RoomBudgetRecord, TaskStatus
 from cleanroom.rooms.ledger_chain import chain_of, first_broken_chain
 from cleanroom.rooms.settings import PrivacySettings
 from tests.contract.ledgers import KEY, NOON, OTHER_KEY, charge
@@ -27,38 +28,62 @@ class LedgerAgainstModel(RuleBasedStateMachine):
         self.ledger = self.make_ledger()
         self.runs, self.window, self.suspended, self.days = {}, 0, False, 0
         self.versions = {KEY: 0, OTHER_KEY: 0}
+        self.room = RoomBudgetRecord()
 
     def expected(self, given):
         """The model: what must become of a charge."""
         if given.run_id in self.runs:
             return None if self.runs[given.run_id].request_digest == given.request_digest else RunConflictError
         versions = tuple(self.versions[key] for key in given.budgets)
-        if (given.window, given.unmetered, given.settings_versions) != (self.window, self.suspended, versions):
+        present = (self.window, self.suspended, versions, self.room)
+        if (given.window, given.unmetered, given.settings_versions, given.room_budget) != present:
             return StaleChargeError
-        fits = all(self.spent(key) + given.price.micro_epsilon <= LIMIT for key in given.budgets)
-        return None if fits or self.suspended else BudgetExhaustedError
+        return None if self.suspended or self.fits(given) else BudgetExhaustedError
+
+    def fits(self, given):
+        """The model: whether every limit holds the price."""
+        limits = []
+        for number, key in enumerate(given.budgets):
+            price = given.prices[number].micro_epsilon
+            limits.append((self.spent(key) + price, LIMIT))
+            limits.append((self.ever(key) + price, given.lifetime_limit_micro_epsilon[number]))
+        price = sum(price.micro_epsilon for price in given.prices)
+        whole = self.room.budget
+        limits.append((self.spent(KEY) + self.spent(OTHER_KEY) + price, whole.per_window and whole.per_window * 10**6))
+        limits.append((self.ever(KEY) + self.ever(OTHER_KEY) + price, whole.lifetime and whole.lifetime * 10**6))
+        return all(limit is None or after <= limit for after, limit in limits)
+
+    def paid(self, key, runs):
+        return sum(run.prices[run.budgets.index(key)].micro_epsilon for run in runs if key in run.budgets)
 
     def spent(self, key):
-        metered = (r for r in self.runs.values() if r.window == self.window and not r.unmetered and key in r.budgets)
-        return sum(run.price.micro_epsilon for run in metered)
+        return self.paid(key, (r for r in self.runs.values() if r.window == self.window and not r.unmetered))
+
+    def ever(self, key):
+        return self.paid(key, self.runs.values())
 
     @rule(
         number=st.integers(0, 30),
         whose=st.sampled_from(sorted(KEYS)),
         price=st.integers(0, 600_000),
+        other_price=st.integers(0, 600_000),
+        lifetime=st.sampled_from([None, None, 900_000, 2_000_000]),
         request=st.sampled_from("aaaab"),
         old=st.sampled_from([0, 0, 0, 0, 1]),
         guess=st.sampled_from([False, False, False, True]),
     )
-    def charge(self, number, whose, price, request, old, guess):
+    def charge(self, number, whose, price, other_price, lifetime, request, old, guess):
         budgets = KEYS[whose]
+        prices = tuple(Price(micro_epsilon=amount, delta_steps=1) for amount in (price, other_price))
         given = charge(
             f"run-{number}",
             request_digest=request,
             budgets=budgets,
             limit_micro_epsilon=tuple(LIMIT for _ in budgets),
             settings_versions=tuple(max(0, self.versions[key] - old) for key in budgets),
-            price=Price(micro_epsilon=price, delta_steps=1),
+            prices=prices[: len(budgets)],
+            lifetime_limit=lifetime,
+            room_budget=replace(self.room, version=max(0, self.room.version - old)),
             window=max(0, self.window - old),
             unmetered=self.suspended is not guess,
         )
@@ -67,7 +92,7 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             run = self.ledger.charge(given)
             assert run == self.ledger.charge(given) == self.ledger.run(given.run_id)
             self.runs.setdefault(given.run_id, given)
-            assert run.price == self.runs[given.run_id].price
+            assert run.prices == self.runs[given.run_id].prices
         else:
             with pytest.raises(expected):
                 self.ledger.charge(given)
@@ -76,6 +101,12 @@ class LedgerAgainstModel(RuleBasedStateMachine):
     def change_settings(self, key):
         self.versions[key] += 1
         assert self.ledger.put_settings(key, PrivacySettings(), by="p", at=NOON).version == self.versions[key]
+
+    @rule(per_window=st.sampled_from([None, 1, 2]), lifetime=st.sampled_from([None, 2, 5]))
+    def change_room_budget(self, per_window, lifetime):
+        budget = RoomBudget(per_window=per_window, lifetime=lifetime)
+        self.room = RoomBudgetRecord(budget=budget, version=self.room.version + 1)
+        assert self.ledger.put_room_budget("flights", budget, by="p", at=NOON) == self.room
 
     @rule(suspended=st.booleans())
     def suspend_or_resume(self, suspended):
@@ -95,8 +126,18 @@ class LedgerAgainstModel(RuleBasedStateMachine):
             spending = self.ledger.spending(key, window=self.window)
             assert spending.window.micro_epsilon == self.spent(key) <= LIMIT
             mine = [run for run in self.runs.values() if key in run.budgets]
-            assert spending.lifetime.micro_epsilon == sum(run.price.micro_epsilon for run in mine)
+            assert spending.lifetime.micro_epsilon == self.ever(key)
             assert spending.lifetime.delta_steps == len(mine)
+
+    @invariant()
+    def a_rooms_total_is_the_sum_of_its_budgets(self):
+        room = self.ledger.standing("flights", []).room
+        if self.room.version == 0:
+            assert room is None
+        else:
+            assert room.record == self.room
+            assert room.window.micro_epsilon == self.spent(KEY) + self.spent(OTHER_KEY)
+            assert room.lifetime.micro_epsilon == self.ever(KEY) + self.ever(OTHER_KEY)
 
     @invariant()
     def history_has_every_charge_once_and_is_intact(self):
