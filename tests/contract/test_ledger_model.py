@@ -10,8 +10,8 @@ from tests.contract.ledgers import FaultyClient, create_table, table_of
 from tests.unit.adapters.test_memory_ledger_model import LedgerAgainstModel
 
 QUICK = settings(
-    max_examples=4,
-    stateful_step_count=15,
+    max_examples=3,
+    stateful_step_count=12,
     deadline=None,
     database=None,
     suppress_health_check=list(HealthCheck),
