@@ -25,7 +25,16 @@ from cleanroom.privacy.noise import DiscreteLaplace
 from cleanroom.privacy.partition_selection import own_weight
 from cleanroom.rooms.approved import Template
 from cleanroom.rooms.settings import NoiseMechanism, PrivacySettings
-from cleanroom.rooms.tables import Column, ColumnBounds, ColumnType, Domain, EntityColumn, LinkedTable, TablePolicy
+from cleanroom.rooms.tables import (
+    Column,
+    ColumnBounds,
+    ColumnType,
+    Domain,
+    EntityColumn,
+    LinkedTable,
+    OwnedThrough,
+    TablePolicy,
+)
 from cleanroom.templates.bounding import HARD_LIMIT
 from cleanroom.templates.compile import compile_query
 from cleanroom.templates.template import CompileContext, RenderedQuery
@@ -57,13 +66,17 @@ SHAPES = {
         "active": T.BOOLEAN,
     },
     "trips": {"who": T.TEXT, "code": T.TEXT, "miles": T.INTEGER, "fare": T.DOUBLE, "seen": T.TIMESTAMP},
+    "lines": {"code": T.TEXT, "note": T.TEXT, "pieces": T.INTEGER, "amount": T.DOUBLE},
     "own": {"email": T.TEXT, "segment": T.TEXT, "weight": T.DOUBLE, "n": T.INTEGER, "flag": T.BOOLEAN},
 }
 ENTITY = {"visits": "person", "trips": "who"}
-OWNER = {"visits": "airline", "trips": "airline", "own": "shop"}
+OWNER = {"visits": "airline", "trips": "airline", "lines": "airline", "own": "shop"}
+OWNED_THROUGH = {"lines": OwnedThrough(parent="trips", columns=(("code", "code"),))}
+"""Lines belong to everybody who has their code in trips, where codes repeat and are shared."""
 BOUNDS = {
     "visits": {"age": (0, 120), "spend": (-10, 30), "price": (0, 1000)},
     "trips": {"miles": (0, 5000), "fare": (1, 2)},
+    "lines": {"pieces": (0, 9), "amount": (-1, 1)},
 }
 STATUSES = ("gold", "a", "")
 
@@ -90,16 +103,17 @@ Rows = dict[str, list[tuple[Any, ...]]]
 def linked(name: str, *, max_rows: int, max_groups: int, domains: bool) -> LinkedTable:
     """Return a table as it is linked."""
     columns = tuple(Column(name=n, type=t, native_type=NATIVE[t]) for n, t in SHAPES[name].items())
-    if name not in ENTITY:
+    if OWNER[name] == "shop":
         return LinkedTable(owner=OWNER[name], name=name, columns=columns)
     policy = TablePolicy(
         max_rows=max_rows,
         max_groups=max_groups,
         bounds={n: ColumnBounds(lo=Fraction(lo), hi=Fraction(hi)) for n, (lo, hi) in BOUNDS[name].items()},
         domains={"status": Domain(values=STATUSES)} if domains and name == "visits" else {},
+        owned_through=OWNED_THROUGH.get(name),
     )
-    entity = EntityColumn(column=ENTITY[name], kind="email")
-    return LinkedTable(owner=OWNER[name], name=name, columns=columns, entity_columns=(entity,), policy=policy)
+    entities = (EntityColumn(column=ENTITY[name], kind="email"),) if name in ENTITY else ()
+    return LinkedTable(owner=OWNER[name], name=name, columns=columns, entity_columns=entities, policy=policy)
 
 
 @dataclass
@@ -236,11 +250,87 @@ class Queries:
         return Source(f"{OWNER[table]}.{table} {alias}", alias, dict(SHAPES[table]), ENTITY.get(table))
 
     def where(self, scope: list[Source]) -> str:
-        return f" WHERE {self.expression(T.BOOLEAN, scope)}" if self.rng.random() < 0.5 else ""
+        if self.rng.random() < 0.5:
+            return ""
+        condition = self.expression(T.BOOLEAN, scope)
+        if self.rng.random() < 0.35:
+            condition = self.one(self.subquery(scope), f"{self.subquery(scope)} {self.one('AND', 'OR')} {condition}")
+        return f" WHERE {condition}"
+
+    def subquery(self, scope: list[Source]) -> str:
+        """Return a condition that holds a subquery, correlated or not, over anything."""
+        other = self.table("visits", "trips", "lines", "own", "own")
+        both = [*scope, other]
+        outer = [f"{s.alias}.{s.entity}" for s in scope if s.entity] or [self.column(T.TEXT, scope) or "'a'"]
+        entity = f"{other.alias}.{other.entity}" if other.entity else (self.column(T.TEXT, [other]) or "'a'")
+        inside = f" WHERE {self.expression(T.BOOLEAN, [other], 1)}" if self.rng.random() < 0.5 else ""
+        tie = self.one(
+            f"{entity} = {self.rng.choice(outer)}",
+            self.condition(scope, other),
+            f"{self.column(T.TEXT, [other])} = {self.column(T.TEXT, scope) or entity}",
+        )
+        if self.rng.random() < 0.5:
+            tie += f" AND {self.expression(T.BOOLEAN, both, 1)}"
+        no = self.one("", "NOT ")
+        number = self.column(T.INTEGER, [other]) or "1"
+        value = self.expression(T.INTEGER, scope, 1)
+        return self.one(
+            f"{self.rng.choice(outer)} {no}IN (SELECT {entity} FROM {other.text}{inside})",
+            f"{self.expression(T.TEXT, scope, 1)} {no}IN (SELECT {self.column(T.TEXT, [other])} FROM {other.text}{inside})",
+            f"{self.rng.choice(outer)} {no}IN (SELECT {entity} FROM {other.text}{inside} GROUP BY {entity} "
+            f"HAVING COUNT(*) > 1)",
+            f"{no}EXISTS (SELECT 1 FROM {other.text} WHERE {tie})",
+            f"{no}EXISTS (SELECT 1 FROM {other.text}{inside})",
+            f"{value} > (SELECT {self.one('SUM', 'MAX', 'COUNT')}({number}) FROM {other.text} WHERE {tie})",
+            f"{value} > (SELECT {self.one('SUM', 'MIN', 'COUNT')}({number}) FROM {other.text}{inside})",
+            f"{self.column(T.TEXT, scope) or entity} IN (SELECT {self.column(T.TEXT, [other])} FROM {other.text} WHERE {tie})",
+        )
+
+    def window(self, scope: list[Source]) -> tuple[str, ColumnType]:
+        """Return a window function, over a partition by the entity more often than not."""
+        entities = [f"{s.alias}.{s.entity}" for s in scope if s.entity]
+        codes = [f"{s.alias}.code" for s in scope if "code" in s.columns]
+        by = [self.rng.choice(entities)] if entities and self.rng.random() < 0.8 else [*codes[:1]]
+        if self.rng.random() < 0.3:
+            by.append(self.expression(self.one(T.TEXT, T.BOOLEAN), scope, 1))
+        partition = f"PARTITION BY {', '.join(by)}" if by else ""
+        number = self.one(T.INTEGER, T.DOUBLE)
+        order = f" ORDER BY {self.expression(self.one(T.INTEGER, T.TEXT, T.DOUBLE), scope, 1)}{self.one('', ' DESC')}"
+        frame = self.one("", "", " ROWS 1 PRECEDING", " ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING")
+        call, kind = self.one(
+            (f"ROW_NUMBER() OVER ({partition}{self.one(order, '')})", T.INTEGER),
+            (f"{self.one('RANK', 'DENSE_RANK')}() OVER ({partition}{order})", T.INTEGER),
+            (f"LAG({self.expression(number, scope, 1)}) OVER ({partition}{order})", number),
+            (f"LEAD({self.expression(T.TEXT, scope, 1)}, 2, 'a') OVER ({partition}{order})", T.TEXT),
+            (f"SUM({self.expression(number, scope, 1)}) OVER ({partition}{order}{frame})", number),
+            (f"COUNT(*) OVER ({partition})", T.INTEGER),
+            (f"FIRST_VALUE({self.expression(T.TEXT, scope, 1)}) OVER ({partition}{order})", T.TEXT),
+            (f"NTILE(2) OVER ({partition}{order})", T.INTEGER),
+        )
+        return call, kind
+
+    def union(self, depth: int) -> Source | None:
+        """Return two subqueries of one shape, one below the other."""
+        kinds = [self.one(T.TEXT, T.INTEGER, T.DOUBLE, T.BOOLEAN) for _ in range(self.rng.randint(1, 3))]
+        parts = []
+        for _ in "ab":
+            text, scope = self.joined(depth)
+            entities = [f"{s.alias}.{s.entity}" for s in scope if s.entity]
+            listed = [f"{self.rng.choice(entities) if entities else self.one(chr(39) + 'a' + chr(39))} AS who"]
+            listed += [f"{self.expression(kind, scope, 1)} AS v{i}" for i, kind in enumerate(kinds)]
+            parts.append(f"SELECT {', '.join(listed)} FROM {text}{self.where(scope)}")
+        body = f" {self.one('UNION ALL', 'UNION ALL', 'UNION')} ".join(parts)
+        alias = self.name()
+        columns = {"who": T.TEXT, **{f"v{i}": kind for i, kind in enumerate(kinds)}}
+        return Source(f"({body}) {alias}", alias, columns, "who")
 
     def source(self, depth: int) -> Source:
         if depth <= 0 or self.rng.random() < 0.3:
-            return self.table("visits", "visits", "trips", "trips", "own")
+            return self.table("visits", "visits", "trips", "trips", "lines", "lines", "own")
+        if self.rng.random() < 0.15:
+            united = self.union(depth - 1)
+            if united is not None:
+                return united
         body, columns, entity = self.select(depth - 1)
         alias = self.name()
         if self.rng.random() < 0.5:
@@ -254,6 +344,9 @@ class Queries:
         text, scope = first.text, [first]
         while len(scope) < 3 and self.rng.random() < 0.45:
             other = self.source(depth - 1)
+            if self.rng.random() < 0.1:
+                text += f" {self.one('SEMI', 'ANTI')} JOIN {other.text} ON {self.condition(scope, other)}"
+                continue
             text += (
                 f" {self.one('JOIN', 'JOIN', 'LEFT JOIN', 'RIGHT JOIN')} {other.text} ON {self.condition(scope, other)}"
             )
@@ -266,6 +359,9 @@ class Queries:
         right = f"{other.alias}.{other.entity}" if other.entity else (self.column(T.TEXT, [other]) or "'a'")
         both = [*scope, other]
         same = f"{left} = {right}"
+        coded = [s.alias for s in scope if "code" in s.columns] if "code" in other.columns else []
+        if coded and self.rng.random() < 0.6:
+            same = f"{self.rng.choice(coded)}.code = {other.alias}.code"
         if self.rng.random() < 0.5:
             return same
         return self.one(
@@ -323,6 +419,16 @@ class Queries:
                 kind = T.DOUBLE if kind is T.DECIMAL else kind
                 listed.append((f"v{place}", self.expression(kind, scope), kind))
             tail = self.one(*[""] * 20, " LIMIT 2", " ORDER BY v0 LIMIT 1")
+            if self.rng.random() < 0.3:
+                call, kind = self.window(scope)
+                listed.append(("w", call, kind))
+                if kind is T.INTEGER and self.rng.random() < 0.5:
+                    tail = f" QUALIFY w {self.one('=', '<=', '<', '>')} {self.one(1, 2)}{tail}"
+            elif self.rng.random() < 0.15:
+                listed[0] = (listed[0][0], f"DISTINCT {listed[0][1]}", listed[0][2])
+            codes = [f"{s.alias}.code" for s in scope if "code" in s.columns]
+            if codes and self.rng.random() < 0.5:
+                listed.append(("code", self.rng.choice(codes), T.TEXT))
         shown = ", ".join(f"{e} AS {n}" for n, e, _ in listed)
         body = f"SELECT {shown} FROM {text}{self.where(scope)}{tail}"
         return body, {n: t for n, _, t in listed}, name
@@ -391,21 +497,34 @@ def database(rng: random.Random) -> Rows:
     people = rng.sample(NAMES, rng.randint(2, 5))
     heavy = rng.choice(people)
     found: Rows = {}
+    codes = rng.sample(VALUES[T.TEXT], 4)
     for table, shape in SHAPES.items():
         found[table] = []
         for _ in range(rng.choice([0, 3, 12, 30])):
             row = [rng.choice(VALUES[t]) for t in shape.values()]
             row[0] = heavy if rng.random() < 0.4 else rng.choice(people)
+            if "code" in shape:
+                row[list(shape).index("code")] = rng.choice(codes)
             found[table].append(tuple(row))
     return found
 
 
 def without(rows: Rows, entity: str) -> Rows:
-    """Return the neighbouring database: no row of that entity in any protected table."""
-    return {
+    """Return the neighbouring database: no row of that entity in any protected table.
+
+    Lines go with the entity whose code they have, unless somebody else has the code as well.
+    """
+    less = {
         table: [r for r in listed if table not in ENTITY or r[list(SHAPES[table]).index(ENTITY[table])] != entity]
         for table, listed in rows.items()
     }
+    code = list(SHAPES["trips"]).index("code")
+    owners: dict[Any, set[Any]] = {}
+    for row in rows["trips"]:
+        if row[0] is not None:
+            owners.setdefault(row[code], set()).add(row[0])
+    less["lines"] = [r for r in rows["lines"] if owners.get(r[0]) != {entity}]
+    return less
 
 
 Exact = tuple[tuple[str, ...], tuple[str, ...], dict[tuple[Any, ...], tuple[int, ...]]]
