@@ -273,17 +273,18 @@ class Queries:
             tie += f" AND {self.expression(T.BOOLEAN, both, 1)}"
         no = self.one("", "NOT ")
         number = self.column(T.INTEGER, [other]) or "1"
+        text, listed = self.column(T.TEXT, scope) or entity, self.column(T.TEXT, [other])
         value = self.expression(T.INTEGER, scope, 1)
         return self.one(
             f"{self.rng.choice(outer)} {no}IN (SELECT {entity} FROM {other.text}{inside})",
-            f"{self.expression(T.TEXT, scope, 1)} {no}IN (SELECT {self.column(T.TEXT, [other])} FROM {other.text}{inside})",
+            f"{self.expression(T.TEXT, scope, 1)} {no}IN (SELECT {listed} FROM {other.text}{inside})",
             f"{self.rng.choice(outer)} {no}IN (SELECT {entity} FROM {other.text}{inside} GROUP BY {entity} "
             f"HAVING COUNT(*) > 1)",
             f"{no}EXISTS (SELECT 1 FROM {other.text} WHERE {tie})",
             f"{no}EXISTS (SELECT 1 FROM {other.text}{inside})",
             f"{value} > (SELECT {self.one('SUM', 'MAX', 'COUNT')}({number}) FROM {other.text} WHERE {tie})",
             f"{value} > (SELECT {self.one('SUM', 'MIN', 'COUNT')}({number}) FROM {other.text}{inside})",
-            f"{self.column(T.TEXT, scope) or entity} IN (SELECT {self.column(T.TEXT, [other])} FROM {other.text} WHERE {tie})",
+            f"{text} IN (SELECT {self.column(T.TEXT, [other])} FROM {other.text} WHERE {tie})",
         )
 
     def window(self, scope: list[Source]) -> tuple[str, ColumnType]:

@@ -126,10 +126,13 @@ def compiled(
     sensitivity: Fraction = Fraction(1),
     dialect: str = "snowflake",
     reader: str = "shop",
+    exempt: frozenset[str] = frozenset(),
 ) -> Plan:
     rendered = RenderedQuery(sql=sql, dialect=dialect, tables={t.full_name: t for t in tables})
     template = Template(name="tried", text=sql, sensitivity=sensitivity)
-    return compile_query(rendered, template=template, context=CompileContext(reader=reader, settings=given))
+    return compile_query(
+        rendered, template=template, context=CompileContext(reader=reader, settings=given, exempt=exempt)
+    )
 
 
 class Engine:

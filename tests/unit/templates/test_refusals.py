@@ -168,7 +168,7 @@ REFUSED = [
         "join_without_entity",
     ),
     ("SELECT COUNT(*) AS n FROM customers p JOIN planes f ON p.hashed_email = f.tailnum", "different_entities"),
-    ("SELECT COUNT(*) AS n FROM customers p JOIN guests g ON p.hashed_email = g.email", "several_owners"),
+    ("SELECT COUNT(*) AS n FROM customers p JOIN guests g ON p.city = g.email", "join_without_entity"),
     ("SELECT COUNT(*) AS n FROM segments s LEFT JOIN customers p ON p.hashed_email = s.email", "outer_join"),
     ("SELECT COUNT(*) AS n FROM customers p RIGHT JOIN segments s ON p.hashed_email = s.email", "outer_join"),
     ("SELECT COUNT(*) AS n FROM customers p FULL JOIN segments s ON p.hashed_email = s.email", "outer_join"),

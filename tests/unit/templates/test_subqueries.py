@@ -195,6 +195,33 @@ def test_an_interval_of_a_union_is_matched_to_its_part_and_group():
     assert len({row[3:] for row in rows}) == 4
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT COUNT(*) AS n FROM customers p JOIN guests g ON p.hashed_email = g.email",
+        "SELECT COUNT(*) AS n FROM customers WHERE hashed_email IN (SELECT email FROM guests)",
+        "SELECT COUNT(*) AS n FROM (SELECT hashed_email FROM customers UNION ALL SELECT email FROM guests) u",
+        "WITH a AS (SELECT COUNT(*) n FROM customers), b AS (SELECT COUNT(*) m FROM guests) SELECT n / m r FROM a, b",
+    ],
+)
+def test_both_owners_of_what_a_run_reads_are_protected_in_it(sql):
+    """B-21: the price is charged to both."""
+    plan = compiled(sql)
+    assert plan.protected_owners == ("airline", "hotel")
+
+
+def test_an_owner_with_differential_privacy_off_is_public_unless_it_set_a_smallest_group():
+    """B-38, B-80: where another owner of the run has it on."""
+    sql = "SELECT COUNT(*) AS n FROM customers p JOIN guests g ON p.hashed_email = g.email"
+    rows = {**ROWS, "guests": [("a", 1), ("a", 2), ("z", 1)]}
+    assert compiled(sql, exempt=frozenset({"hotel"})).protected_owners == ("airline",)
+    assert ran(sql, rows, exempt=frozenset({"hotel"})) == [(2,)]
+    least = tuple(replace(t, policy=replace(t.policy, min_entities=3)) if t.owner == "hotel" else t for t in TABLES)
+    plan = compiled(sql, tables=least, exempt=frozenset({"hotel"}))
+    assert plan.protected_owners == ("airline", "hotel")
+    assert any("smallest group" in part.what for part in plan.parts)
+
+
 def test_with_differential_privacy_off_subqueries_are_computed_as_they_stand():
     """B-38."""
     sql = "SELECT city FROM customers WHERE hashed_email IN (SELECT email FROM flights) ORDER BY 1"

@@ -43,6 +43,41 @@ class PrivacySettings:
     lifetime_budget: int | None = None
 
 
+def strictest(settings: Mapping[str, PrivacySettings]) -> PrivacySettings:
+    """Return the settings of a run over the tables of several parties: each party's are kept, whatever the others' are.
+
+    With DP on for one of them it is on: least epsilon and delta of those who have it on, and their mechanism. Least
+    budgets, and the largest smallest group that is enforced, of all of them.
+
+    Args:
+        settings: party -> the settings that it gave the one that runs; at least one.
+
+    Raises:
+        InvalidRequestError: they name different mechanisms: a column has one noise.
+    """
+    everyone = list(settings.values())
+    on = {party: s for party, s in settings.items() if s.differential} or dict(settings)
+    mechanisms = {s.noise_mechanism for s in on.values()}
+    if len(mechanisms) > 1:
+        named = ", ".join(f"{s.noise_mechanism.value} of {party}" for party, s in sorted(on.items()))
+        raise InvalidRequestError(
+            f"the owners of the tables set different mechanisms ({named}): one of them would set the other's",
+            setting="noise_mechanism",
+        )
+    lifetimes = [s.lifetime_budget for s in everyone if s.lifetime_budget is not None]
+    enforced = [s for s in everyone if s.threshold] or everyone
+    return PrivacySettings(
+        differential=any(s.differential for s in everyone),
+        epsilon=min(s.epsilon for s in on.values()),
+        noise_mechanism=mechanisms.pop(),
+        privacy_budget=min(s.privacy_budget for s in everyone),
+        threshold=any(s.threshold for s in everyone),
+        threshold_value=max(s.threshold_value for s in enforced),
+        delta=min(s.delta for s in on.values()),
+        lifetime_budget=min(lifetimes, default=None),
+    )
+
+
 _MECHANISMS = {
     "laplace": NoiseMechanism.LAPLACE,
     "gaussian": NoiseMechanism.GAUSSIAN,

@@ -63,6 +63,7 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
         room_tables={t.full_name.lower(): t for t in room_tables},
         reader=context.reader,
         differential=settings.differential,
+        exempt=context.exempt,
         charges=charges,
     )
     text = tree.sql(dialect=rendered.dialect, comments=False)
@@ -72,7 +73,7 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
     _check_released(relation, tree)
     measurements, trees = measurements_of(queries.drafts, selection_delta=settings.delta)
     _check_noise(measurements)
-    owners = tuple(dict.fromkeys(d.protected.owner for d in queries.drafts))
+    owners = tuple(dict.fromkeys(t.owner for d in queries.drafts for t in d.protected.tables))
     return Plan(
         differential=True,
         sql=text,

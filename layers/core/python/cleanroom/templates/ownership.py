@@ -91,7 +91,7 @@ def joined_entity(
 
     Raises:
         TemplateRefusedError: rules `join_noisy_with_table`, `outer_join`, `semi_join`, `join_without_entity`,
-            `several_owners`, `joined_entities`, `different_entities`.
+            `joined_entities`, `different_entities`.
     """
     if World.RELEASED in worlds and worlds != (World.RELEASED, World.RELEASED):
         refuse(
@@ -115,13 +115,6 @@ def joined_entity(
         _refuse_outer("RIGHT JOIN with the protected table on the left", at)
     if left is None or right is None:
         return left or right
-    if left.owner != right.owner:
-        refuse(
-            "tables of two protected parties in one query are not supported yet",
-            rule="several_owners",
-            cure="query one party's protected tables at a time",
-            at=at,
-        )
     joined = next((t for e in (left, right) for t in e.tables if t.entity_label is not None), None)
     if joined is not None and not (on_entity and left.kind == right.kind):
         refuse(

@@ -50,6 +50,7 @@ class Queries:
         room_tables: Mapping[str, LinkedTable],
         reader: str,
         differential: bool,
+        exempt: frozenset[str],
         charges: Charges,
     ) -> None:
         """Begin.
@@ -59,12 +60,14 @@ class Queries:
             room_tables: likewise: where declared keys may lead.
             reader: the party that will see the release.
             differential: whether DP is on for it.
+            exempt: owners who have it off for the reader all the same.
             charges: what an aggregate gets.
         """
         self._tables = tables
         self._room_tables = room_tables
         self._reader = reader
         self._differential = differential
+        self._exempt = exempt
         self._charges = charges
         self._aliases = count()
         self.used: dict[str, LinkedTable] = {}
@@ -255,7 +258,8 @@ class Queries:
         world = World.OWNED
         if not parent:
             through = tuple(s.parent for s in steps)
-            world = world_of_table(table, through=through, reader=self._reader, differential=self._differential, at=at)
+            differential = self._differential and table.owner not in self._exempt
+            world = world_of_table(table, through=through, reader=self._reader, differential=differential, at=at)
         name = next((name for name, t in self.used.items() if t.full_name == table.full_name), f"t{len(self.used)}")
         self.used.setdefault(name, table)
         if world is World.PUBLIC:

@@ -19,7 +19,8 @@ class CompileContext:
 
     Attributes:
         reader: the party that will see the release; its own tables are public to it.
-        settings: the effective settings of the reader.
+        settings: the effective settings of the reader: the strictest of all owners whose tables the run names.
+        exempt: the owners among them who have DP off for the reader, where another has it on.
         source_tables: the provider's tables named for this run, in order.
         my_tables: the consumer's tables named for this run, in order.
         room_tables: all tables of the room: a declared key may lead to one that the run does not name.
@@ -30,6 +31,7 @@ class CompileContext:
     source_tables: tuple[LinkedTable, ...] = ()
     my_tables: tuple[LinkedTable, ...] = ()
     room_tables: tuple[LinkedTable, ...] = ()
+    exempt: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

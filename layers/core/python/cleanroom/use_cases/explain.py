@@ -25,6 +25,6 @@ def explain_analysis(arguments: RunArguments, party: str, services: RunServices)
         "template_digest": prepared.template_digest,
         "rendered": prepared.rendered.sql,
         "query": prepared.plan.sql,
-        "settings_version": prepared.record.version,
+        "settings_versions": {payer.budget.party: payer.record.version for payer in prepared.payers},
         "plan": explained_plan(prepared.plan),
     }

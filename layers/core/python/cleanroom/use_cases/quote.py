@@ -20,15 +20,15 @@ def quote_analysis(arguments: RunArguments, party: str, services: RunServices) -
     """
     prepared = prepare(arguments, party, services)
     plan = prepared.plan
-    [budget] = budget_views(
+    budgets = budget_views(
         prepared.room,
-        [prepared.budget],
+        [payer.budget for payer in prepared.payers],
         window=prepared.task.window,
         ledger=services.ledger,
         renewal=services.renewal,
         clock=services.clock,
     )
-    remaining = round(float(str(budget["remaining"])) * 1e6)
+    remaining = min(round(float(str(budget["remaining"])) * 1e6) for budget in budgets)
     price = plan.price.micro_epsilon
     return {
         "cleanroom_name": prepared.room,
@@ -43,7 +43,8 @@ def quote_analysis(arguments: RunArguments, party: str, services: RunServices) -
         "measurements": [measurement_view(m) for m in plan.measurements],
         "entity": plan.entity,
         "runs_left": remaining // price if price else None,
-        "budget": budget,
+        "budget": budgets[0],
+        "budgets": budgets,
         "notes": list(plan.notes),
     }
 

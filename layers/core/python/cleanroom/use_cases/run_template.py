@@ -19,7 +19,7 @@ from cleanroom.rooms.ledger import RequestState, RunRequest, RunState
 from cleanroom.templates.kinship import kinship_of
 from cleanroom.templates.plan_json import plan_as_json
 from cleanroom.use_cases.arguments import RunAnalysis, SubmitAnalysisRequest
-from cleanroom.use_cases.charge import Payer, charge_run
+from cleanroom.use_cases.charge import charge_run
 from cleanroom.use_cases.exact_payload import ExactPayload
 from cleanroom.use_cases.prepare import prepare
 from cleanroom.use_cases.run_ids import public_run_id, scoped_run_id
@@ -158,7 +158,7 @@ def _charge(
         run_id=run_id,
         request_digest=digest,
         plan_digest=hashlib.sha256(plan_json).hexdigest(),
-        payers=(Payer(budget=prepared.budget, record=prepared.record, price=prepared.plan.price),),
+        payers=prepared.payers,
         task=prepared.task,
         room_budget=prepared.room_budget,
         template=prepared.template,
