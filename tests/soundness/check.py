@@ -84,11 +84,15 @@ class Bench:
         self.connection = duckdb.connect(config={"threads": 1})
         self.connection.execute("SET TimeZone = 'UTC'")
 
-    def exact(self, plan: Plan, schema: Schema, database: Rows) -> tuple[Tables, dict[str, list[tuple[Any, ...]]]]:
-        """Return the exact tables of a plan on one database, as the engine's own rows, too."""
+    def load(self, plan: Plan, schema: Schema, database: Rows) -> None:
+        """Give the tables of one database the names, and the columns, that the plan says it reads."""
         for use in plan.tables:
             table = arrow(schema.named(use.table.name), database[use.table.name])
             self.connection.register(use.relation, table.select(use.columns))
+
+    def exact(self, plan: Plan, schema: Schema, database: Rows) -> tuple[Tables, dict[str, list[tuple[Any, ...]]]]:
+        """Return the exact tables of a plan on one database, as the engine's own rows, too."""
+        self.load(plan, schema, database)
         tables, given = {}, {}
         for m in plan.measurements:
             answer = self.connection.execute(m.exact_sql, {"run_key": RUN_KEY} if "$run_key" in m.exact_sql else None)
