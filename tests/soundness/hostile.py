@@ -78,7 +78,22 @@ JINJA = [
     "{% raw %}{{ x }}{% endraw %}", "{{ 'a' ~ x ~ 'b' | sqlsafe }}", "{% if x is mapping %}1{% endif %}", "{{ x() }}",
     "{{ (x,) * 99999999 }}", "{{ x | sort | unique | join(',') | sqlsafe }}", "{{ -x }}", "{{ x[::-1] }}", "{{ x % (1,) }}",
 ]  # fmt: skip
-NAMES = ("by", "columns", "values", "least", "flag", "x", "column", "k", "self", "privacy", "source_table", "a b", "", "é")
+NAMES = (
+    "by",
+    "columns",
+    "values",
+    "least",
+    "flag",
+    "x",
+    "column",
+    "k",
+    "self",
+    "privacy",
+    "source_table",
+    "a b",
+    "",
+    "é",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +160,9 @@ def _drop(rng: random.Random, text: str) -> str:
 def _twice(rng: random.Random, text: str) -> str:
     words = _words(text)
     place, length = rng.randrange(len(words)), rng.randint(1, 6)
-    return " ".join(words[: place + length] + words[place : place + length] * rng.choice([1, 1, 2, 200]) + words[place:])
+    return " ".join(
+        words[: place + length] + words[place : place + length] * rng.choice([1, 1, 2, 200]) + words[place:]
+    )
 
 
 def _swap(rng: random.Random, text: str) -> str:
@@ -158,7 +175,9 @@ def _swap(rng: random.Random, text: str) -> str:
 def _soup(rng: random.Random, text: str) -> str:
     words = _words(text)
     place = rng.randrange(len(words) + 1)
-    return " ".join(words[:place] + rng.choices(SOUP, k=rng.choice([1, 1, 2, 5, 40])) + words[place + rng.randint(0, 1) :])
+    return " ".join(
+        words[:place] + rng.choices(SOUP, k=rng.choice([1, 1, 2, 5, 40])) + words[place + rng.randint(0, 1) :]
+    )
 
 
 def _soup_alone(rng: random.Random, _: str) -> str:

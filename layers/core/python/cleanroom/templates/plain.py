@@ -106,7 +106,7 @@ def plain_plan(
         filtered = require(translate(having, cut), frozenset({ColumnType.BOOLEAN}), what="HAVING", at=having)
     elif having is not None:
         condition = require(translate(having, exact), frozenset({ColumnType.BOOLEAN}), what="HAVING", at=having)
-        select = select.having(bracketed(condition.sql))
+        select = select.where(bracketed(condition.sql))  # what aggregates is below
     identity = [cut.pass_through(k) for k in keys or []]
     early = filtered is None and not any(s.noisy for _, s in order)
     inner = select.select(*(named(s.sql, name) for name, s in cut.exact.values()))

@@ -9,8 +9,8 @@ The rules for what a SELECT becomes:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import count
 
 from sqlglot import exp
@@ -31,13 +31,13 @@ from cleanroom.templates.ownership import world_of_table
 from cleanroom.templates.plain import PlainPlan, plain_plan
 from cleanroom.templates.plain_aggregates import plain_aggregate
 from cleanroom.templates.refusals import only, refuse
-from cleanroom.templates.relations import Path, Relation, World, table_relation
+from cleanroom.templates.relations import ENTITY, Path, Relation, World, table_relation
 from cleanroom.templates.scalars import Scalar, native_type, require
 from cleanroom.templates.selects import Rows, Wanted, finished, rows_of, wanted_of
-from cleanroom.templates.subqueries import Around, Inner, subquery_value
-from cleanroom.templates.trees import bracketed, fragment, integer, is_written_out
+from cleanroom.templates.subqueries import Around, Inner, is_subquery, subquery_value
+from cleanroom.templates.trees import aliased, bracketed, column, fragment, integer, is_written_out, named, to_sql
 from cleanroom.templates.unions import union_all
-from cleanroom.templates.windows import Windows, WindowScope, most_rows, qualified, tie_breakers
+from cleanroom.templates.windows import Windows, WindowScope, inside_window, most_rows, qualified, tie_breakers
 
 
 class Queries:
@@ -230,14 +230,14 @@ class Queries:
                 cure="aggregate, and do not group by the entity column",
                 at=node,
             )
-        select, names = rows.select, self._windowed(rows.scope, rows, wanted)
+        select, names, listed = rows.select, self._windowed(rows.scope, rows, wanted), None
         if wanted.grouped:
-            select, scope = self._grouped(rows, keys, ctes)
-            names = self._windowed(scope, rows, wanted, keys=[k for _, k in keys])
+            grouped = self._grouped(rows, wanted, keys, ctes)
+            select, listed = grouped.select, list(grouped.keys)
+            names = self._windowed(grouped.scope, rows, wanted, grouped=grouped)
         if wanted.qualify is not None:
             select = select.copy()
             select.set("qualify", exp.Qualify(this=qualified(wanted.qualify, names)))
-        listed = [k for _, k in keys] if wanted.grouped else None
         return plain_plan(wanted, select=select, exact=names, keys=listed, having=wanted.having)
 
     def _resolve(self, node: exp.Table, ctes: Mapping[str, _Cte]) -> tuple[Relation, str]:
@@ -316,23 +316,33 @@ class Queries:
         )
 
     @staticmethod
-    def _windowed(scope: Scope, rows: Rows, wanted: Wanted, *, keys: list[Scalar] | None = None) -> Scope:
-        """Return names with window functions; `keys` tell the rows apart where they are groups."""
+    def _windowed(scope: Scope, rows: Rows, wanted: Wanted, *, grouped: _Grouped | None = None) -> Scope:
+        """Return names with window functions, over rows or over groups: keys tell groups apart."""
         if not wanted.windowed:
             return scope
-        ties = tie_breakers(wanted.parts, rows.scope.find) if keys is None else tuple(_no_position(k) for k in keys)
-        return WindowScope(scope, Windows(world=rows.world, entity=rows.entity, ties=ties))
+        ties = tie_breakers(wanted.parts, rows.scope.find) if grouped is None else tuple(k.sql for k in grouped.keys)
+        entity = rows.entity if grouped is None else grouped.entity
+        return WindowScope(scope, Windows(world=rows.world, entity=entity, ties=ties))
 
     def _grouped(
-        self, rows: Rows, keys: list[tuple[str, Scalar]], ctes: Mapping[str, _Cte], *, least: bool = True
-    ) -> tuple[exp.Select, GroupScope]:
+        self,
+        rows: Rows,
+        wanted: Wanted,
+        keys: list[tuple[str, Scalar]],
+        ctes: Mapping[str, _Cte],
+        *,
+        least: bool = True,
+    ) -> _Grouped:
         """Return FROM, WHERE and GROUP BY of an aggregation that needs no noise, and names above it.
 
-        With DP off and a smallest group, groups below it are left out (B-80): with `least`.
+        Keys and aggregates are the columns of a SELECT of their own, and expressions stand above it: the engine takes
+        no aggregate inside the guards that keep expressions from failing. With DP off and a smallest group, groups
+        below it are left out (B-80): with `least`.
         """
         noisy = rows.world is World.RELEASED
+        alias = self.alias()
 
-        def aggregate(node: exp.Expr) -> Scalar | None:
+        def aggregate(node: exp.Expr) -> Scalar:
             if not is_aggregate(node):
                 refuse(
                     "addnoise stands over protected rows, or above all other queries",
@@ -342,25 +352,46 @@ class Queries:
                 )
             return replace(plain_aggregate(node, rows.scope, exact_sums=not noisy), noisy=noisy)
 
-        select = rows.select
+        inner = rows.select
         group = [bracketed(_no_position(k)) for _, k in keys]
         if rows.entity is not None and rows.protected is not None:
-            select = select.where(fragment(":e IS NOT NULL", e=rows.entity))
+            inner = inner.where(fragment(":e IS NOT NULL", e=rows.entity))
             if holds_entity(k for _, k in keys):
                 group.append(rows.entity.copy())
+                inner = inner.select(named(rows.entity, ENTITY))
             elif least:
                 fewest = max(t.policy.min_entities for t in rows.protected.tables)
-                select = select.having(fragment("COUNT(DISTINCT :e) >= :n", e=rows.entity, n=integer(max(fewest, 1))))
+                inner = inner.having(fragment("COUNT(DISTINCT :e) >= :n", e=rows.entity, n=integer(max(fewest, 1))))
         if group:
-            select = select.group_by(*group)
-        above = [(f, replace(k, drawn=None)) for f, k in keys]
-        return select, GroupScope(
+            inner = inner.group_by(*group)
+        inner = inner.select(*(named(_no_position(k), f"k{i}") for i, (_, k) in enumerate(keys)))
+        calls = {to_sql(sql): sql for sql in (aggregate(n).sql for part in wanted.parts for n in _aggregates_in(part))}
+        names = {text: f"a{i}" for i, text in enumerate(calls)}
+        inner = inner.select(*(named(sql, names[text]) for text, sql in calls.items()))
+        if not keys and not names:  # HAVING alone: one group all the same
+            inner = inner.select(named(fragment("COUNT(*)"), "rows"))
+
+        def above(node: exp.Expr) -> Scalar | None:
+            scalar = aggregate(node)
+            return replace(scalar, sql=column(names[to_sql(scalar.sql)], alias))
+
+        seen = [
+            replace(k, drawn=None) if k.constant else replace(k, sql=column(f"k{i}", alias), drawn=None)
+            for i, (_, k) in enumerate(keys)
+        ]
+        scope = GroupScope(
             rows.scope,
+            [(f, k) for (f, _), k in zip(keys, seen, strict=True)],
             above,
-            aggregate,
-            subquery=lambda node, names: subquery_value(
-                node, names, rows.around.above(rows.world), read=lambda query, around: self._inner(query, around, ctes)
+            subquery=lambda node, outer: subquery_value(
+                node, outer, rows.around.above(rows.world), read=lambda query, around: self._inner(query, around, ctes)
             ),
+        )
+        return _Grouped(
+            select=exp.Select().from_(aliased(inner, alias)),
+            scope=scope,
+            keys=tuple(seen),
+            entity=column(ENTITY, alias) if rows.entity is not None and holds_entity(k for _, k in keys) else None,
         )
 
     def _aggregated(
@@ -382,24 +413,25 @@ class Queries:
                 cure="order and limit what the last aggregation gives",
                 at=wanted.node,
             )
-        select, scope = self._grouped(rows, keys, ctes, least=least)
-        listed = self._windowed(scope, rows, wanted, keys=[k for _, k in keys])
+        grouped = self._grouped(rows, wanted, keys, ctes, least=least)
+        select, scope = grouped.select, grouped.scope
+        listed = self._windowed(scope, rows, wanted, grouped=grouped)
         outputs = [translate(e, listed) for e in wanted.expressions]
         order = [_ordered(o, translate(o.this, listed)) for o in wanted.order]
         if wanted.having is not None:
             having = require(
                 translate(wanted.having, scope), frozenset({ColumnType.BOOLEAN}), what="HAVING", at=wanted.having
             )
-            select = select.having(bracketed(having.sql))
+            select = select.where(bracketed(having.sql))
         return finished(
             wanted,
             outputs,
             select=select,
             bare=select,
             order=order,
-            identity=tuple(k.sql for _, k in keys) if noisy else (),
+            identity=tuple(k.sql for k in grouped.keys) if noisy else (),
             world=rows.world if owned or noisy else World.PUBLIC,
-            entity=rows.entity if owned else None,
+            entity=grouped.entity if owned else None,
             protected=rows.protected if owned else None,
             most_rows_per_entity=1 if owned and all(k.entity for _, k in keys) else None,
             single=not keys,
@@ -413,6 +445,34 @@ def _bare(node: exp.Expr) -> exp.Expr:
         only(node, {"this"})
         node = node.this
     return node
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Grouped:
+    """An aggregation that needs no noise.
+
+    Attributes:
+        select: a SELECT from it, with no expressions yet.
+        scope: names above it.
+        keys: in terms of `select`.
+        entity: likewise, where a key holds it.
+    """
+
+    select: exp.Select
+    scope: GroupScope
+    keys: tuple[Scalar, ...]
+    entity: exp.Expr | None
+
+
+def _aggregates_in(node: exp.Expr) -> Iterator[exp.Expr]:
+    """Give every aggregate call in an expression above groups, but not what is inside one, or in a subquery."""
+    if is_subquery(node):
+        return
+    if is_aggregate(node) and not isinstance(node, exp.Window):
+        yield node
+        return
+    for part in inside_window(node) if isinstance(node, exp.Window) else node.iter_expressions():
+        yield from _aggregates_in(part)
 
 
 def _no_position(key: Scalar) -> exp.Expr:
