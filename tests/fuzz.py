@@ -2,7 +2,7 @@
 
 `PYTHONPATH=layers/core/python python -m tests.fuzz meanings --pairs 100000` (about 20 minutes of one core): plans
 against the reference, and neighbouring databases. `… neighbours --cases 5000`: sound and unsound constructs alike.
-`--seed N` for other cases.
+`… texts --cases 10000`: hostile texts and arguments. `--seed N` for other cases.
 """
 
 from __future__ import annotations
@@ -11,18 +11,19 @@ import argparse
 import sys
 
 from tests.soundness.check import check_many
+from tests.soundness.hostile import complaints
 from tests.unit.attacks.neighbours import fuzz
 
 
 def main() -> int:
     """Try random cases and print what was found; 1 where anything was."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["meanings", "neighbours"])
+    parser.add_argument("what", choices=["meanings", "neighbours", "texts"])
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pairs", type=int, default=100_000, help="of meanings")
-    parser.add_argument("--cases", type=int, default=2_000, help="of neighbours")
+    parser.add_argument("--cases", type=int, default=2_000, help="of neighbours and texts")
     asked = parser.parse_args()
-    return {"meanings": meanings, "neighbours": neighbours}[asked.what](asked)
+    return {"meanings": meanings, "neighbours": neighbours, "texts": texts}[asked.what](asked)
 
 
 def meanings(asked: argparse.Namespace) -> int:
@@ -40,6 +41,15 @@ def neighbours(asked: argparse.Namespace) -> int:
     counted, found = fuzz(seed=asked.seed, cases=asked.cases)
     for what, case in found:
         print(what, case.sql, case.settings, [t.policy for t in case.tables], sep="\n  ")
+    print(f"{dict(counted)}, found {len(found)}")
+    return 1 if found else 0
+
+
+def texts(asked: argparse.Namespace) -> int:
+    """Render and compile hostile requests."""
+    counted, found = complaints(seed=asked.seed, cases=asked.cases)
+    for complaint in found:
+        print(complaint.what, repr(complaint.request.text), complaint.request.arguments, sep="\n  ")
     print(f"{dict(counted)}, found {len(found)}")
     return 1 if found else 0
 

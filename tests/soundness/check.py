@@ -22,7 +22,7 @@ from cleanroom.templates.compile import compile_query
 from cleanroom.templates.template import CompileContext, RenderedQuery, Template
 from tests.soundness import meaning as mean
 from tests.soundness.queries import Aggregate, Part, Query, random_query
-from tests.soundness.reference import Group, Measured
+from tests.soundness.reference import Group, Measured, bounds
 from tests.soundness.schemas import READER, arrow, entities, random_rows, without
 from tests.unit.attacks.neighbours import LeakError, check_price, compare
 
@@ -173,7 +173,7 @@ def check_meaning(
     gaussian = query.settings.noise_mechanism is NoiseMechanism.GAUSSIAN
     released = []
     for m, asked in zip(plan.measurements, query.asked, strict=True):
-        measured = Measured(asked, database)
+        measured = Measured(asked, database, stated=m.bounds)
         if m.partition_selection is not None and measured.over_the_hard_limit:
             raise HardLimitError
         measured = _check_shape(m, tables[m.name], measured)
@@ -199,7 +199,7 @@ def _check_shape(m: Measurement, table: Table, measured: Measured) -> Measured:
         # What a key can be may follow from ranges that the grammar does not know of; never for a plain column.
         if any(k.values is None and k.public is None and k.column and not k.constant for k in measured.asked.keys):
             raise UnsoundError("groups of a private column are treated as public")
-        measured = Measured(measured.asked, measured.database, public=set(table.rows))
+        measured = Measured(measured.asked, measured.database, stated=m.bounds, public=set(table.rows))
     found, expected = set(table.rows), measured.groups
     # A public group of NULL may be listed or not, where no value is NULL; then it has no rows.
     met = {g for groups in measured.by_entity.values() for g in groups}
@@ -351,7 +351,7 @@ def check_neighbours(plan: Plan, query: Query, tables: Tables, fewer: Tables) ->
         UnsoundError: with what moved.
     """
     for m, asked in zip(plan.measurements, query.asked, strict=True):
-        k = max(t.policy.max_groups or 1 for t in asked.read.protected)
+        k = bounds(asked, m.bounds).groups
         one, other = ((t[m.name].names, t[m.name].types, t[m.name].rows) for t in (tables, fewer))
         try:
             compare(m, one, other, max_groups=k)

@@ -6,6 +6,7 @@ compiled binds in the engine with the types that the plan says, and runs on host
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 import random
@@ -40,10 +41,9 @@ MOST_BYTES = 256 << 20
 P, C = "IDENTIFIER({{ source_table[0] }}) p", "IDENTIFIER({{ my_table[0] }}) c"
 TEMPLATES = [
     f"SELECT COUNT(*) AS n FROM {P}",
-    "SELECT cleanroom.addNoise(count(distinct p.person), {{ privacy.epsilon | sqlsafe }}, "
-    f"UNIFORM(0::FLOAT, 1::FLOAT, RANDOM())) AS noisy_count FROM {P}",
+    f"SELECT cleanroom.addNoise(count(distinct p.person), {{{{ privacy.epsilon | sqlsafe }}}}, 0.5) AS n FROM {P}",
     f"SELECT p.{{{{ by | sqlsafe }}}} AS k, AVG(LEAST(GREATEST(p.v, 0), 10)) AS a FROM {P} GROUP BY 1 ORDER BY 2 DESC",
-    f"SELECT {{% for c in columns %}}COUNT(p.{{{{ c | sqlsafe }}}}) AS n{{{{ loop.index }}}}, {{% endfor %}}COUNT(*) FROM {P}",
+    f"SELECT {{% for c in columns %}}COUNT(p.{{{{ c | sqlsafe }}}}) AS n{{{{ loop.index }}}}, {{% endfor %}}1 FROM {P}",
     f"SELECT COUNT(*) FROM {P} WHERE p.x IN {{{{ values | inclause }}}} AND p.y > {{{{ least }}}}",
     f"{{% if flag %}}SELECT COUNT(*) AS n FROM {P}{{% else %}}SELECT SUM(c.n) AS s FROM {C}{{% endif %}}",
     f"WITH a AS (SELECT p.person, SUM(p.v) AS s FROM {P} GROUP BY 1) SELECT COUNT_IF(s > 1) AS n FROM a",
@@ -55,29 +55,77 @@ TEMPLATES = [
     f"SELECT p.x, COUNT(*) FROM {P} WHERE EXISTS (SELECT 1 FROM {C} WHERE c.e = p.e) GROUP BY p.x",
     f"SELECT COUNT(*) FROM (SELECT p.person FROM {P} UNION ALL SELECT p2.person FROM {P}2) u",
     f"SELECT ROW_NUMBER() OVER (PARTITION BY p.person ORDER BY p.v) AS r FROM {P} QUALIFY r = 1",
-]  # fmt: skip
-SOUP = (
-    "SELECT FROM WHERE GROUP BY HAVING ORDER LIMIT OFFSET JOIN LEFT RIGHT FULL CROSS LATERAL NATURAL ON USING AND OR NOT IN "
-    "EXISTS BETWEEN LIKE ILIKE RLIKE IS NULL TRUE FALSE CASE WHEN THEN ELSE END CAST AS DISTINCT ALL ANY SOME UNION INTERSECT "
-    "EXCEPT WITH RECURSIVE VALUES TABLE UNNEST FLATTEN PIVOT UNPIVOT QUALIFY OVER PARTITION ROWS RANGE FILTER WITHIN "
-    "INTERVAL ARRAY STRUCT MAP OBJECT VARIANT COUNT( SUM( AVG( MIN( MAX( MEDIAN( STDDEV( LISTAGG( COALESCE( NULLIF( "
-    "LEAST( GREATEST( ROUND( SUBSTR( DATEADD( DATE_TRUNC( TO_DATE( TRY_CAST( REGEXP_LIKE( REGEXP_REPLACE( PARSE_JSON( "
-    "read_csv( read_text( query( getvariable( error( setseed( nextval( IDENTIFIER( SYSTEM$WAIT( cleanroom.addnoise( "
-    "( ) ) , , . ; : :: -> ->> => || + - * / // % = <> != < > <= >= ~ ^ & | ! ? @ # $ $1 $$ \\ [ ] { } ' \" ` -- /* */ "
-    "{{ }} {% %} {# #} 1 0 -1 1e999 1e-999 0x1F 1_000 .5 5. 99999999999999999999 'a' '' 'NaN' 'inf' x p c p.x p.person p.v *"
-).split(" ")
-ODD = ["\x00", "\u200b", "\u202e", "\ufeff", "\ud800", "\U0001f600", "ſ", "İ", "ﬁ", "K", "\u2028", "\xa0", "é", "e\u0301",
-       "\t", "\r", "\x1b", "＇", "；", "−"]  # fmt: skip
+]
+_SOUP = r"""
+SELECT FROM WHERE GROUP BY HAVING ORDER LIMIT OFFSET JOIN LEFT RIGHT FULL CROSS LATERAL NATURAL ON USING AND
+OR NOT IN EXISTS BETWEEN LIKE ILIKE RLIKE IS NULL TRUE FALSE CASE WHEN THEN ELSE END CAST AS DISTINCT ALL ANY
+SOME UNION INTERSECT EXCEPT WITH RECURSIVE VALUES TABLE UNNEST FLATTEN PIVOT UNPIVOT QUALIFY OVER PARTITION
+ROWS RANGE FILTER WITHIN INTERVAL ARRAY STRUCT MAP OBJECT VARIANT COUNT( SUM( AVG( MIN( MAX( MEDIAN( STDDEV(
+LISTAGG( COALESCE( NULLIF( LEAST( GREATEST( ROUND( SUBSTR( DATEADD( DATE_TRUNC( TO_DATE( TRY_CAST(
+REGEXP_LIKE( REGEXP_REPLACE( PARSE_JSON( read_csv( read_text( query( getvariable( error( setseed( nextval(
+IDENTIFIER( SYSTEM$WAIT( cleanroom.addnoise( ( ) ) , , . ; : :: -> ->> => || + - * / // % = <> != < > <= >= ~
+^ & | ! ? @ # $ $1 $$ \ [ ] { } ' " ` -- /* */ {{ }} {% %} {# #} 1 0 -1 1e999 1e-999 0x1F 1_000 .5 5.
+99999999999999999999 'a' '' 'NaN' 'inf' x p c p.x p.person p.v *
+"""
+SOUP = _SOUP.split()
+ODD = [
+    "\x00",
+    "\u200b",
+    "\u202e",
+    "\ufeff",
+    "\ud800",
+    "\U0001f600",
+    "ſ",
+    "İ",
+    "ﬁ",
+    "K",
+    "\u2028",
+    "\xa0",
+    "é",
+    "e\u0301",
+    "\t",
+    "\r",
+    "\x1b",
+    "＇",
+    "；",
+    "−",
+]
 JINJA = [
-    "{{ ''.__class__.__mro__ }}", "{{ self }}", "{{ [].append }}", "{{ x.__init__ }}", "{{ 'x' * 10**9 }}",
-    "{{ range(10**9) | list }}", "{% for i in range(99999) %}{% for j in range(99999) %}x{% endfor %}{% endfor %}",
-    "{{ 9**9**9 }}", "{% include 'x' %}", "{% import 'os' as os %}", "{{ cycler }}", "{{ lipsum(999999) }}",
-    "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "{{ x | attr('__class__') }}", "{{ '%s' | format(x) }}",
-    "{{ '{0.__class__}'.format(x) }}", "{{ x | replace('a', 'b' * 99999999) }}", "{% set x = x %}{{ x }}", "{{ privacy }}",
-    "{{ source_table }}", "{{ source_table[99] }}", "{{ undefined_thing }}", "{{ 1/0 }}", "{{ {} | tojson }}", "{{ x | safe }}",
-    "{% raw %}{{ x }}{% endraw %}", "{{ 'a' ~ x ~ 'b' | sqlsafe }}", "{% if x is mapping %}1{% endif %}", "{{ x() }}",
-    "{{ (x,) * 99999999 }}", "{{ x | sort | unique | join(',') | sqlsafe }}", "{{ -x }}", "{{ x[::-1] }}", "{{ x % (1,) }}",
-]  # fmt: skip
+    "{{ ''.__class__.__mro__ }}",
+    "{{ self }}",
+    "{{ [].append }}",
+    "{{ x.__init__ }}",
+    "{{ 'x' * 10**9 }}",
+    "{{ range(10**9) | list }}",
+    "{% for i in range(99999) %}{% for j in range(99999) %}x{% endfor %}{% endfor %}",
+    "{{ 9**9**9 }}",
+    "{% include 'x' %}",
+    "{% import 'os' as os %}",
+    "{{ cycler }}",
+    "{{ lipsum(999999) }}",
+    "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
+    "{{ x | attr('__class__') }}",
+    "{{ '%s' | format(x) }}",
+    "{{ '{0.__class__}'.format(x) }}",
+    "{{ x | replace('a', 'b' * 99999999) }}",
+    "{% set x = x %}{{ x }}",
+    "{{ privacy }}",
+    "{{ source_table }}",
+    "{{ source_table[99] }}",
+    "{{ undefined_thing }}",
+    "{{ 1/0 }}",
+    "{{ {} | tojson }}",
+    "{{ x | safe }}",
+    "{% raw %}{{ x }}{% endraw %}",
+    "{{ 'a' ~ x ~ 'b' | sqlsafe }}",
+    "{% if x is mapping %}1{% endif %}",
+    "{{ x() }}",
+    "{{ (x,) * 99999999 }}",
+    "{{ x | sort | unique | join(',') | sqlsafe }}",
+    "{{ -x }}",
+    "{{ x[::-1] }}",
+    "{{ x % (1,) }}",
+]
 NAMES = (
     "by",
     "columns",
@@ -134,9 +182,24 @@ def _argument(rng: random.Random, depth: int) -> Any:
     """Return a JSON value, from the dull to the absurd."""
     dull = ["x", "v", "person", "p.x", 1, 0, 2.5, True, None, "a"]
     absurd = [
-        10**30, -(10**400), 1e308, 5e-324, math.nan, math.inf, "", "'", "';--", "x" * 70_000, "\x00", "{{ x }}", "1 OR TRUE",
-        "(SELECT 1)", "p.x FROM t --", "/*", *ODD,
-    ]  # fmt: skip
+        10**30,
+        -(10**400),
+        1e308,
+        5e-324,
+        math.nan,
+        math.inf,
+        "",
+        "'",
+        "';--",
+        "x" * 70_000,
+        "\x00",
+        "{{ x }}",
+        "1 OR TRUE",
+        "(SELECT 1)",
+        "p.x FROM t --",
+        "/*",
+        *ODD,
+    ]
     chance = rng.random()
     if chance < 0.55:
         return rng.choice(dull)
@@ -149,6 +212,11 @@ def _argument(rng: random.Random, depth: int) -> Any:
 
 def _words(text: str) -> list[str]:
     return text.split(" ")
+
+
+def _place(rng: random.Random, words: list[str]) -> int:
+    """Return a place before, between or behind the words."""
+    return rng.randrange(len(words) + 1)
 
 
 def _drop(rng: random.Random, text: str) -> str:
@@ -203,10 +271,26 @@ def _deep(rng: random.Random, text: str) -> str:
     """Put something deep into the list: brackets, CASE, NOT, minus, subqueries, functions, CTEs."""
     depth = rng.choice([5, 30, 90, 150, 1000, 20_000])
     before, after = rng.choice(
-        [("(", ")"), ("CASE WHEN TRUE THEN ", " END"), ("NOT ", ""), ("- ", ""), ("-", ""), ("ABS(", ")"), ("[", "]"),
-         ("(SELECT ", ")"), ("1 + (", ")"), ("CAST(", " AS INT)"), ("1 IN (", ")"), ("{{ (", ") }}"), ("{", "}"),
-         ("SELECT * FROM (", ")"), ("COALESCE(1, ", ")"), ("{% if 1 %}", "{% endif %}"), ("f(g(", "))")]
-    )  # fmt: skip
+        [
+            ("(", ")"),
+            ("CASE WHEN TRUE THEN ", " END"),
+            ("NOT ", ""),
+            ("- ", ""),
+            ("-", ""),
+            ("ABS(", ")"),
+            ("[", "]"),
+            ("(SELECT ", ")"),
+            ("1 + (", ")"),
+            ("CAST(", " AS INT)"),
+            ("1 IN (", ")"),
+            ("{{ (", ") }}"),
+            ("{", "}"),
+            ("SELECT * FROM (", ")"),
+            ("COALESCE(1, ", ")"),
+            ("{% if 1 %}", "{% endif %}"),
+            ("f(g(", "))"),
+        ]
+    )
     nested = (before * depth + rng.choice(["1", "p.x", "COUNT(*)", ""]) + after * depth)[:90_000]
     return rng.choice([text.replace("SELECT ", f"SELECT {nested}, ", 1), f"{text} WHERE {nested} = 1", nested])
 
@@ -214,8 +298,26 @@ def _deep(rng: random.Random, text: str) -> str:
 def _long(rng: random.Random, text: str) -> str:
     """Repeat one thing very often."""
     count = rng.choice([20, 300, 5_000])
-    piece = rng.choice([" + 1", " OR p.x = 'a'", " AND TRUE", ", 1", " || 'a'", " UNION ALL SELECT 1", "::TEXT", ".x", " JOIN c ON TRUE",
-                        ", COUNT(*) AS n", " IS NULL", "/**/", ";", "'a' ", " COLLATE x", " NOT"])  # fmt: skip
+    piece = rng.choice(
+        [
+            " + 1",
+            " OR p.x = 'a'",
+            " AND TRUE",
+            ", 1",
+            " || 'a'",
+            " UNION ALL SELECT 1",
+            "::TEXT",
+            ".x",
+            " JOIN c ON TRUE",
+            ", COUNT(*) AS n",
+            " IS NULL",
+            "/**/",
+            ";",
+            "'a' ",
+            " COLLATE x",
+            " NOT",
+        ]
+    )
     return rng.choice([text.replace("COUNT(*)", "COUNT(*)" + piece * count, 1), text + piece * count])
 
 
@@ -223,11 +325,38 @@ def _literal(rng: random.Random, text: str) -> str:
     """Put a huge or odd literal in the place of a word."""
     words = _words(text)
     words[rng.randrange(len(words))] = rng.choice(
-        ["9" * rng.choice([19, 40, 400, 5000]), "1e" + "9" * rng.choice([2, 3, 9]), "'" + "x" * 60_000 + "'", "0." + "0" * 4000 + "1",
-         "'2020-13-45'::DATE", "'99999-01-01'::TIMESTAMP", "-9223372036854775808", "9223372036854775808", "X'AB'", "$$a$$",
-         "INTERVAL '9999999999 years'", "1::NUMBER(99, 99)", "1::NUMBER(38, 37)", "'a'::VARCHAR(99999999999)", "1::DECIMAL(0)",
-         "x::STRUCT(a INT)", "'\\'", "'''", "''''", "E'\\x00'", "1.e5", "1..2", "t.*", "*", "p.* EXCLUDE x", ":1", "?", "@x", "{{ x }}"]
-    )  # fmt: skip
+        [
+            "9" * rng.choice([19, 40, 400, 5000]),
+            "1e" + "9" * rng.choice([2, 3, 9]),
+            "'" + "x" * 60_000 + "'",
+            "0." + "0" * 4000 + "1",
+            "'2020-13-45'::DATE",
+            "'99999-01-01'::TIMESTAMP",
+            "-9223372036854775808",
+            "9223372036854775808",
+            "X'AB'",
+            "$$a$$",
+            "INTERVAL '9999999999 years'",
+            "1::NUMBER(99, 99)",
+            "1::NUMBER(38, 37)",
+            "'a'::VARCHAR(99999999999)",
+            "1::DECIMAL(0)",
+            "x::STRUCT(a INT)",
+            "'\\'",
+            "'''",
+            "''''",
+            "E'\\x00'",
+            "1.e5",
+            "1..2",
+            "t.*",
+            "*",
+            "p.* EXCLUDE x",
+            ":1",
+            "?",
+            "@x",
+            "{{ x }}",
+        ]
+    )
     return " ".join(words)
 
 
@@ -237,8 +366,22 @@ def _spliced(rng: random.Random, text: str) -> str:
 
 
 MUTATIONS: list[Callable[[random.Random, str], str]] = [
-    _drop, _twice, _swap, _swap, _soup, _soup, _soup_alone, _odd, _cut, _jinja, _deep, _long, _literal, _literal, _spliced,
-]  # fmt: skip
+    _drop,
+    _twice,
+    _swap,
+    _swap,
+    _soup,
+    _soup,
+    _soup_alone,
+    _odd,
+    _cut,
+    _jinja,
+    _deep,
+    _long,
+    _literal,
+    _literal,
+    _spliced,
+]
 
 
 # --- what must hold ---------------------------------------------------------------------------------------------------
@@ -276,23 +419,27 @@ def complaints(*, seed: int, cases: int) -> tuple[Counter[str], list[Complaint]]
 
 
 def _tried(request: Request, counted: Counter[str]) -> tuple[Plan | None, str | None]:
-    """Return the plan, if there is one, and what must not happen."""
+    """Return the plan, if there is one, and what must not happen.
+
+    Any other exception ends the run: the request is printed before.
+    """
     template = Template(name="tried", text=request.text)
+    expected = False
     try:
-        lint(request.text)
-    except CleanRoomError:
-        pass
-    except BaseException as error:
-        return None, f"the linter raises {type(error).__name__}: {error}"
-    try:
-        rendered = render(template, request.arguments, request.context)
-        counted["rendered"] += 1
-        plan = compile_query(rendered, template=template, context=request.context)
-    except CleanRoomError as refusal:
-        counted[f"refused: {getattr(refusal, 'rule', refusal.code)}"] += 1
-        return None, None if refusal.code else "a refusal without a code"
-    except BaseException as error:
-        return None, f"{type(error).__name__}: {error}"
+        with contextlib.suppress(CleanRoomError):
+            lint(request.text)
+        try:
+            rendered = render(template, request.arguments, request.context)
+            counted["rendered"] += 1
+            plan = compile_query(rendered, template=template, context=request.context)
+        except CleanRoomError as refusal:
+            counted[f"refused: {getattr(refusal, 'rule', refusal.code)}"] += 1
+            expected = True
+            return None, None if refusal.code else "a refusal without a code"
+        expected = True
+    finally:
+        if not expected:
+            print(repr(request.text), request.arguments, request.context.settings, sep="\n")
     counted["compiled"] += 1
     return plan, None
 

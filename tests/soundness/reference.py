@@ -18,7 +18,7 @@ from tests.soundness import meaning as mean
 from tests.soundness.queries import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tests.soundness.expressions import Expression, Row
     from tests.soundness.queries import Aggregate, Asked
@@ -89,22 +89,39 @@ def _grid(lo: Fraction, hi: Fraction, *, centred: bool) -> Grid:
     return Grid(unit=unit, lowest=lowest, highest=highest, middle=middle, ends=(lo, hi))
 
 
-def bounds(asked: Asked) -> Bounds:
-    """Return k and m: the largest that is declared among the protected tables."""
+def bounds(asked: Asked, stated: Mapping[str, str]) -> Bounds:
+    """Return k and m as the receipt states them; they are at most what the owners declared.
+
+    A relation that has fewer rows per entity than an owner allows may be bounded by that: the promise is about what is
+    stated, and what is above it is scaled down.
+    """
     k = max(t.policy.max_groups or 1 for t in asked.read.protected)
     m = max(t.policy.max_rows or 1 for t in asked.read.protected)
-    if asked.keys:
-        return Bounds(groups=k, rows=m, count_unit=STEPS_OF_A_COUNT)
-    return Bounds(groups=1, rows=k * m, count_unit=1)
+    if not asked.keys:
+        k, m = 1, k * m
+    groups = int(stated.get("max groups per entity", k))
+    rows = int(stated.get("max rows per entity and group" if asked.keys else "max rows per entity", m))
+    assert 1 <= groups <= k, stated
+    assert 1 <= rows <= m, stated
+    return Bounds(groups=groups, rows=rows, count_unit=STEPS_OF_A_COUNT if asked.keys else 1)
 
 
 class Measured:
     """One measured SELECT on one database."""
 
-    def __init__(self, asked: Asked, database: Rows, *, public: set[Group] | None = None) -> None:
-        """Take what is asked of which database; `public`: all groups, where they are known better than from here."""
-        self.asked, self.database = asked, database
-        self.bounds = bounds(asked)
+    def __init__(
+        self, asked: Asked, database: Rows, *, stated: Mapping[str, str], public: set[Group] | None = None
+    ) -> None:
+        """Take what is asked of which database.
+
+        Args:
+            asked: the measured SELECT.
+            database: rows of all tables.
+            stated: bounds of the receipt.
+            public: all groups, where they are known better than from here.
+        """
+        self.asked, self.database, self.stated = asked, database, stated
+        self.bounds = bounds(asked, stated)
         self._known: dict[tuple[Any, ...], dict[Group, int]] = {}
         self.public = _public_groups(asked, database) if public is None else public
         self.by_entity: dict[Any, dict[Group, list[Row]]] = defaultdict(lambda: defaultdict(list))
