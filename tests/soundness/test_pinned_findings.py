@@ -35,7 +35,7 @@ def test_the_remainder_of_what_is_never_negative_is_never_negative():
         ("SELECT COUNT(*) + 1 AS n FROM customers", [(2,)]),
         (
             "SELECT status, ABS(SUM(age) - 20) AS n FROM customers GROUP BY status HAVING MAX(age) * 2 > 5",
-            [("gold", 7)],
+            [("gold", 7, "gold")],
         ),
         ("SELECT 7 AS n FROM customers HAVING COUNT(*) % 2 = 1", [(7,)]),
         ("SELECT MAX(x.n) AS n FROM (SELECT city, -COUNT(*) AS n FROM customers GROUP BY 1) x", [(-1,)]),
