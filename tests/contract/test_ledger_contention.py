@@ -113,8 +113,12 @@ def test_only_the_first_charge_of_a_budget_names_the_rooms_own_chain(ledger, cli
 
 
 def test_a_room_total_is_named_only_where_the_room_has_a_budget(ledger, client):
-    """One item for all charges of a room: it is only written where somebody asked for a limit."""
+    """One item for all charges of a room: it is only written where somebody asked for a limit.
+
+    The first charge of a budget checks that nobody has.
+    """
     totals = {(key.pk, key.sk) for key in (room_total_key("flights"), room_window_key("flights", 0))}
+    ledger.charge(charge("first"))
     ledger.charge(charge("run-0"))
     assert totals.isdisjoint(transactions(client)[-1])
     record = ledger.put_room_budget("flights", RoomBudget(per_window=5), by="provider", at=NOON)
@@ -248,6 +252,43 @@ def test_a_charge_between_reading_and_joining_is_in_the_room_total_once(ledger, 
     assert stored.run("run-1") is not None
     assert stored.standing("flights", []).room.lifetime == stored.spending(KEY, window=0).lifetime
     assert stored.spending(KEY, window=0).lifetime == Price(micro_epsilon=200_000, delta_steps=14)
+
+
+class TornClient(FaultyClient):
+    """Reads the room's total, lets something happen, and then reads the rest: no batch is of one moment."""
+
+    happens = None
+
+    def batch_get_item(self, **request):
+        happens, self.happens = self.happens, None
+        if happens is None:
+            return self.client.batch_get_item(**request)
+        ((table, wanted),) = request["RequestItems"].items()
+        total = [key for key in wanted["Keys"] if key["pk"]["S"].startswith("ROOM_SPENT#")]
+        rest = [key for key in wanted["Keys"] if key not in total]
+        read = []
+        for keys in (total, rest):
+            part = self.client.batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
+            read += part["Responses"][table]
+            if keys is total:
+                happens()
+        return {"Responses": {table: read}, "UnprocessedKeys": {}}
+
+
+@pytest.mark.parametrize("is_first", [False, True])
+def test_a_room_budget_that_is_set_while_a_charge_reads_is_not_missed(dynamodb, table_name, stored, is_first):
+    """The room's total is read before, all else after: the charge neither passes the limit nor leaves the total."""
+    client = TornClient(client=dynamodb)
+    ledger = DynamoDbLedger(table_of(client, table_name, sleep=lambda _: None))
+    if not is_first:
+        stored.charge(charge("run-0"))
+    spent = stored.spending(KEY, window=0).lifetime
+    client.happens = lambda: stored.put_room_budget("flights", RoomBudget(lifetime=0), by="provider", at=NOON)
+    with pytest.raises(StaleChargeError):
+        ledger.charge(charge("run-1"))
+    assert stored.spending(KEY, window=0).lifetime == stored.standing("flights", []).room.lifetime == spent
+    with pytest.raises(BudgetExhaustedError):
+        ledger.charge(charge("run-1", room_budget=stored.room_budget("flights")))
 
 
 # --- the index of runs without an end ---------------------------------------------------------------------------------

@@ -245,7 +245,9 @@ def test_a_charge_takes_one_read_and_one_transaction(faulty, client):
     faulty.charge(charge())
     assert [name for name, _ in client.sent] == ["batch_get_item", "transact_write_items"]
     request = client.sent[-1][1]
-    assert len(request["TransactItems"]) == 9  # two of them open the budget's chain, once
+    assert (
+        len(request["TransactItems"]) == 10
+    )  # four of them only as the budget's first: its chain, opened and checked, and its activity
     faulty.charge(charge("run-2"))
     assert [name for name, _ in client.sent][2:] == ["batch_get_item", "transact_write_items"]
     assert len(client.sent[-1][1]["TransactItems"]) == 6

@@ -190,6 +190,9 @@ def charge_actions(
             actions.append(ActivityItems(table=table).touch(key, window=charge.window, at=charge.at))
     if head != found.head:
         actions.append(histories.move(own, head=found.head, after=head))
+        if found.room is None:
+            # A budget that begins is in no list yet that `set_room_budget` goes through: it checks by itself.
+            actions.append(table.check(room_total_key(charge.room), condition=ABSENT))
     if found.room is not None:
         actions += _room(table, charge)
     return actions

@@ -199,7 +199,12 @@ class DynamoDbLedger:
                 return stored or run_of(charge)
 
     def _made_ready(self, charge: Charge, found: Found, backoff: Backoff) -> bool:
-        """Finish what others have left undone on the items of a charge; return whether there was anything."""
+        """Finish what others have left undone on the items of a charge; return whether all is to be read again.
+
+        One read of many items is not of one moment: a budget that is in the total of a room that has none was read
+        while the room was given its budget.
+        """
+        torn = found.room is None and any(life.in_room_total for life in found.lifetimes)
         behind = [number for number, revision in found.copies.items() if revision < found.revision]
         for number in behind:
             self._task.bring(number, revision=found.revision)
@@ -213,7 +218,7 @@ class DynamoDbLedger:
         ]
         for key in outside:
             self._budgets.join(key, backoff)
-        return bool(behind or chainless or outside)
+        return bool(torn or behind or chainless or outside)
 
     # --- runs and requests --------------------------------------------------------------------------------------------
 
