@@ -149,12 +149,16 @@ def story(stack: Stack, paths: dict[str, Path], home: Path) -> list[Path]:
     for name, release in releases.items():
         show_release(name, release)
 
+    chapter("The same question over the same data is answered again for nothing")
+    again = agency("run_analysis", **carrier_run)
+    say(f"the stored release of run {again['replayed_from']}, for epsilon {again['price']['epsilon']:g}")
+
     chapter("The budget runs out")
     status: int = httpx.codes.OK
     while status == httpx.codes.OK:
-        status, answer = agency.ask("run_analysis", **carrier_run)
+        status, answer = agency.ask("run_analysis", **carrier_run, replay="never")
         if status == httpx.codes.OK:
-            say(f"another run for epsilon {answer['price']['epsilon']:g}: {remaining(answer)}")
+            say(f"another run with fresh noise for epsilon {answer['price']['epsilon']:g}: {remaining(answer)}")
     say(f"refused with HTTP {status}, {answer['error']['code']}: {answer['error']['message']}")
 
     chapter("The scheduled task renews it")
@@ -165,7 +169,7 @@ def story(stack: Stack, paths: dict[str, Path], home: Path) -> list[Path]:
 
     chapter("The provider suspends the task: noise is still added, budgets are not enforced")
     say(airline("suspend_account_dp_task")["warning"])
-    release = agency("run_analysis", **carrier_run)
+    release = agency("run_analysis", **carrier_run, replay="never")
     say(f"a run marked unmetered: {release['unmetered']}")
     airline("resume_account_dp_task")
     say("resumed: everything is enforced again, with all settings as they were")

@@ -26,6 +26,7 @@ from cleanroom.rooms.settings import PrivacySettings
 from cleanroom.templates.kinship import Kinship
 from tests.contract.ledgers import KEY, NOON, FaultyClient, charge, create_table, table_of
 from tests.contract.test_catalogue import ROOM, fill
+from tests.contract.test_replays import ANSWER
 
 OLD_KEY = replace(KEY, party="old")
 TOKEN = re.compile(
@@ -282,6 +283,7 @@ def exercise(ledger, catalogue):
     ledger.put_request(request)
     ledger.put_request(replace(request, state=RequestState.REFUSED, error="{}"))
     ledger.note("flights", kind="noted", party="provider", body="{}", at=NOON)
+    ledger.remember(ANSWER)
     older_items(ledger)
     task = ledger.task()
     for number in range(2):

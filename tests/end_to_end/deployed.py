@@ -92,8 +92,8 @@ class Room:
         return {"cleanroom_name": self.name, "template_name": template, "provider_tables": [self.table]} | changed
 
     def run(self, template: str = "by_carrier", party: str = "agency", **changed: Any) -> httpx.Response:
-        """Ask for a run."""
-        return self.ask(party, "consumer", "run_analysis", **self.request(template, **changed))
+        """Ask for a run with noise of its own; `replay="allow"` also takes a stored release."""
+        return self.ask(party, "consumer", "run_analysis", **{"replay": "never"} | self.request(template, **changed))
 
     def spent(self, party: str = "agency") -> tuple[float, float]:
         """Return the epsilon that was spent in this window, and ever."""

@@ -11,7 +11,8 @@ ROOM = {"cleanroom_name": "room"}
 def asked(house, calls, *, name="asked"):
     house("airline", "provider", "add_custom_sql_template", **ROOM, template_name=name,
           template=f"SELECT {', '.join(calls)} {COUNT_OF_ONE}")  # fmt: skip
-    return house.ask("agency", "consumer", "run_analysis", **ROOM, template_name=name, provider_tables=["flights"])
+    return house.ask("agency", "consumer", "run_analysis", **ROOM, template_name=name, provider_tables=["flights"],
+                     replay="never")  # fmt: skip
 
 
 def call(number, delta):

@@ -262,6 +262,13 @@ class RunConflictError(CleanRoomError):
     kind = Kind.CONFLICT
 
 
+class NoStoredAnswerError(CleanRoomError):
+    """A stored release was asked for and nothing else, and none answers the question; nothing was charged."""
+
+    code = "no_stored_answer"
+    kind = Kind.CONFLICT
+
+
 class StaleChargeError(CleanRoomError):
     """Window, settings or task state changed between pricing and charging; nothing was charged. Internal: retried."""
 

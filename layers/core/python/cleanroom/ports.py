@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cleanroom.rooms.ledger_audit import Checkpoint
     from cleanroom.rooms.ledger_chain import ChainHead, RoomHistory
     from cleanroom.rooms.receipts import ReceiptKey
+    from cleanroom.rooms.replays import Answer, NewRun, Question, Replay
     from cleanroom.rooms.rooms import AddedTemplate, CleanRoom, Consumer, Snapshot
     from cleanroom.rooms.settings import PrivacySettings
     from cleanroom.rooms.suggestions import ExactSuggestions
@@ -164,6 +165,25 @@ class Ledger(Protocol):
 
     def request(self, run_id: str) -> RunRequest | None:
         """Return the asynchronous request, or None."""
+
+    def remember(self, answer: Answer) -> None:
+        """Keep a released run as the answer to its question, unless a later one is kept."""
+
+    def answer(self, question: str) -> Answer | None:
+        """Return the last answer of a question, or None."""
+
+    def replay(self, replay: Replay, *, run: RunRecord) -> RunRecord:
+        """Add a run that gives a stored release again, with a line in the room's history; nothing is charged.
+
+        Returns the run as it now stands; where the same request was stored before under this run id, that one: it may
+        have been charged, and be no replay.
+
+        Raises:
+            RunConflictError: the run id belongs to another request.
+        """
+
+    def replay_of(self, run_id: str) -> Replay | None:
+        """Return what a run replays, or None."""
 
     def note(self, room: str, *, kind: str, party: str, body: str, at: datetime) -> None:
         """Add a line to the room's history (an audited change that costs nothing)."""
@@ -362,6 +382,12 @@ class NoiseFunction(Protocol):
 
     def release(self, run_id: str) -> bytes:
         """Release one executed run and return its `release.json`; raises the refusal that it answers with."""
+
+    def find_answer(self, question: Question) -> bytes | None:
+        """Return, as JSON, which stored release answers a question that was paid for before; None where none does."""
+
+    def replay(self, question: Question, *, run: NewRun) -> bytes | None:
+        """Have the stored release of a question given again under a new run id; None where none is there (any more)."""
 
     def publish_refusal(self, *, party: str, run_id: str, error: bytes) -> None:
         """Have the refusal of an inbox request written where its release would have been."""

@@ -90,6 +90,10 @@ SAME_REQUEST_QUEUED = (
     " AND #request_digest = :request_digest)"
 )
 
+# --- ledger: answers ---
+
+NEWER_ANSWER = "attribute_not_exists(#pk) OR (#kind = :kind AND #released_at < :released_at)"
+
 # --- catalogue ---
 
 ROOM_OF_PROVIDER = "#kind = :kind AND #provider = :provider"
@@ -114,6 +118,7 @@ CONDITIONS = (
     RUN_IN_STATE,
     RUN_IN_EITHER_STATE,
     SAME_REQUEST_QUEUED,
+    NEWER_ANSWER,
     ROOM_OF_PROVIDER,
     ABSENT_OR_KIND,
     REFUSED_IN_HOUR,

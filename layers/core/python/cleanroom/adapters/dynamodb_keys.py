@@ -132,6 +132,16 @@ def request_key(run_id: str) -> Key:
     return Key(pk=joined("RUN", run_id), sk="REQUEST")
 
 
+def answer_key(question: str) -> Key:
+    """Return the key of the last answer of a question; the question is a digest, so answers spread over partitions."""
+    return Key(pk=joined("ANSWER", question), sk="ANSWER")
+
+
+def replay_key(run_id: str) -> Key:
+    """Return the key of what says that a run replays another."""
+    return Key(pk=joined("RUN", run_id), sk="REPLAY")
+
+
 def history_partition(history: History) -> str:
     """Return the partition of a chain's lines; no room's begins with `LEDGER##`, so the account's is its own."""
     if history.room is None:

@@ -28,6 +28,8 @@ HEAD = "head/1"
 DP_ON = "dp_on/1"
 ROOM_TOTAL = "room_total/1"
 ROOM_WINDOW = "room_window/1"
+ANSWER = "answer/1"
+REPLAY = "replay/1"
 
 SETTINGS, SETTINGS_1 = "settings/2", "settings/1"
 """1 has no `lifetime_budget`: there was no such limit."""

@@ -43,6 +43,7 @@ from cleanroom.adapters.dynamodb_keys import (
     run_key,
 )
 from cleanroom.adapters.dynamodb_kinds import REQUEST, RUN, RUN_1, RUN_FAMILY, run_in
+from cleanroom.adapters.dynamodb_replays import ReplayItems
 from cleanroom.adapters.dynamodb_settings import SettingsItems
 from cleanroom.adapters.dynamodb_task import TaskItems
 from cleanroom.errors import BusyError, ConflictError, LedgerUnreadableError, RunNotFoundError
@@ -84,6 +85,7 @@ from cleanroom.rooms.ledger_rules import (
     counts_as_unfinished,
     is_stuck,
     run_of,
+    same_request,
     same_run,
     with_next_window,
     with_status,
@@ -94,6 +96,7 @@ if TYPE_CHECKING:
 
     from cleanroom.adapters.dynamodb import Attributes, Backoff, Table
     from cleanroom.adapters.dynamodb_charge import Found
+    from cleanroom.rooms.replays import Answer, Replay
     from cleanroom.rooms.settings import PrivacySettings
 
 
@@ -109,6 +112,7 @@ class DynamoDbLedger:
         self._settings = SettingsItems(table=table, histories=self._histories)
         self._task = TaskItems(table=table, histories=self._histories)
         self._budgets = BudgetItems(table=table, histories=self._histories, settings=self._settings)
+        self._replays = ReplayItems(table=table, histories=self._histories)
 
     # --- settings -----------------------------------------------------------------------------------------------------
 
@@ -332,6 +336,28 @@ class DynamoDbLedger:
         """Return the asynchronous request, or None."""
         stored = self._table.get(request_key(run_id))
         return None if stored is None else Fields.of(stored, kind=REQUEST).body(RunRequest)
+
+    # --- answers ------------------------------------------------------------------------------------------------------
+
+    def remember(self, answer: Answer) -> None:
+        """Keep a released run as the answer to its question, unless a later one is kept."""
+        self._replays.remember(answer)
+
+    def answer(self, question: str) -> Answer | None:
+        """Return the last answer of a question, or None."""
+        return self._replays.answer(question)
+
+    def replay(self, replay: Replay, *, run: RunRecord) -> RunRecord:
+        """Add a run that gives a stored release again and charges nothing; see the port."""
+        added = self._replays.add(replay, run)
+        stored = run if added else self.run(run.run_id)
+        if stored is None:
+            raise BusyError("the run could not be stored; the same call with the same run id may be repeated")
+        return same_request(stored, run.request_digest)
+
+    def replay_of(self, run_id: str) -> Replay | None:
+        """Return what a run replays, or None."""
+        return self._replays.replay_of(run_id)
 
     # --- histories ----------------------------------------------------------------------------------------------------
 

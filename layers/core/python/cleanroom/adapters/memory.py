@@ -11,6 +11,7 @@ import json
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -24,6 +25,8 @@ from cleanroom.rooms.windows import next_renewal
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime, tzinfo
+
+    from cleanroom.rooms.replays import NewRun, Question
 
 
 class MemoryObjects:
@@ -148,6 +151,17 @@ class DirectNoiseFunction:
     def release(self, run_id: str) -> bytes:
         """Release one executed run. Raises what it answers with."""
         return self._answer({"action": "release", "run_id": run_id})
+
+    def find_answer(self, question: Question) -> bytes | None:
+        """Find the stored release of a question. Raises what it answers with."""
+        answer = self._answer({"action": "find_answer", "question": msgspec.to_builtins(question)})
+        return None if answer == b"null" else answer
+
+    def replay(self, question: Question, *, run: NewRun) -> bytes | None:
+        """Give a stored release again. Raises what it answers with."""
+        request = {"action": "replay", "question": msgspec.to_builtins(question), "run": msgspec.to_builtins(run)}
+        answer = self._answer(request)
+        return None if answer == b"null" else answer
 
     def publish_refusal(self, *, party: str, run_id: str, error: bytes) -> None:
         """Have a refusal written. Raises what it answers with."""

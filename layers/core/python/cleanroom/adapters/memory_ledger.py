@@ -51,12 +51,14 @@ from cleanroom.rooms.ledger_rules import (
     metered,
     room_budget_body,
     run_of,
+    same_request,
     same_run,
     settings_body,
     task_body,
     with_next_window,
     with_status,
 )
+from cleanroom.rooms.replays import REPLAY_KIND, Answer, Replay, replay_body
 from cleanroom.rooms.settings import PrivacySettings
 
 if TYPE_CHECKING:
@@ -83,6 +85,8 @@ class MemoryLedger:
         self._since: dict[str, datetime] = {}
         self._room_budgets: dict[str, RoomBudgetRecord] = {}
         self._requests: dict[str, RunRequest] = {}
+        self._answers: dict[str, Answer] = {}
+        self._replays: dict[str, Replay] = {}
         self._lines: defaultdict[_HistoryKey, dict[str, list[LedgerEntry]]] = defaultdict(lambda: {ROOM_CHAIN: []})
         self._heads: defaultdict[_HistoryKey, dict[str, ChainHead]] = defaultdict(lambda: {ROOM_CHAIN: ChainHead()})
 
@@ -237,6 +241,42 @@ class MemoryLedger:
         """Return the asynchronous request, or None."""
         with self._lock:
             return self._requests.get(run_id)
+
+    def remember(self, answer: Answer) -> None:
+        """Keep a released run as the answer to its question, unless a later one is kept."""
+        with self._lock:
+            kept = self._answers.get(answer.question)
+            if kept is None or kept.released_at < answer.released_at:
+                self._answers[answer.question] = answer
+
+    def answer(self, question: str) -> Answer | None:
+        """Return the last answer of a question, or None."""
+        with self._lock:
+            return self._answers.get(question)
+
+    def replay(self, replay: Replay, *, run: RunRecord) -> RunRecord:
+        """Add a run that gives a stored release again and charges nothing; see the port."""
+        with self._lock:
+            if run.run_id not in self._runs:
+                history = (False, run.room)
+                line = next_line(
+                    self._heads[history][ROOM_CHAIN],
+                    room=run.room,
+                    at=run.charged_at,
+                    kind=REPLAY_KIND,
+                    party=run.party,
+                    body=replay_body(replay, run),
+                    run_id=run.run_id,
+                )
+                self._write(history, line)
+                self._runs[run.run_id], self._replays[run.run_id] = run, replay
+                self._since[run.run_id] = run.charged_at
+            return same_request(self._runs[run.run_id], run.request_digest)
+
+    def replay_of(self, run_id: str) -> Replay | None:
+        """Return what a run replays, or None."""
+        with self._lock:
+            return self._replays.get(run_id)
 
     def note(self, room: str, *, kind: str, party: str, body: str, at: datetime) -> None:
         """Add a line to the room's history (an audited change that costs nothing)."""

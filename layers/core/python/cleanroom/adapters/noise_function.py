@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from cleanroom.adapters.aws_failures import explained
 from cleanroom.errors import CleanRoomError, Kind
 
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mypy_boto3_lambda import LambdaClient
+
+    from cleanroom.rooms.replays import NewRun, Question
 
 
 class LambdaNoiseFunction:
@@ -34,11 +38,20 @@ class LambdaNoiseFunction:
         """
         return self._answer({"action": "release", "run_id": run_id})
 
+    def find_answer(self, question: Question) -> bytes | None:
+        """Return, as JSON, which stored release answers a question, or None. Raises as `release` does."""
+        return _or_none(self._answer({"action": "find_answer", "question": msgspec.to_builtins(question)}))
+
+    def replay(self, question: Question, *, run: NewRun) -> bytes | None:
+        """Have a stored release given again, or return None. Raises as `release` does."""
+        request = {"action": "replay", "question": msgspec.to_builtins(question), "run": msgspec.to_builtins(run)}
+        return _or_none(self._answer(request))
+
     def publish_refusal(self, *, party: str, run_id: str, error: bytes) -> None:
         """Have a refusal written where the release would have been. Raises as `release` does."""
         self._answer({"action": "publish_refusal", "party": party, "run_id": run_id, "error": error.decode()})
 
-    def _answer(self, request: Mapping[str, str]) -> bytes:
+    def _answer(self, request: Mapping[str, object]) -> bytes:
         with explained("Lambda"):
             response = self._lambda.invoke(
                 FunctionName=self._function, InvocationType="RequestResponse", Payload=json.dumps(request).encode()
@@ -47,6 +60,10 @@ class LambdaNoiseFunction:
         if response.get("FunctionError"):
             raise RuntimeError("add_noise failed unexpectedly; what happened is in its log")
         return answer_of(payload)
+
+
+def _or_none(answer: bytes) -> bytes | None:
+    return None if answer == b"null" else answer
 
 
 def answer_of(payload: bytes) -> bytes:

@@ -206,8 +206,17 @@ def same_run(stored: RunRecord, charge: Charge) -> RunRecord:
     Raises:
         RunConflictError: the run id belongs to another request.
     """
-    if stored.request_digest != charge.request_digest:
-        raise RunConflictError(f"run id {charge.run_id!r} is already used by another request")
+    return same_request(stored, charge.request_digest)
+
+
+def same_request(stored: RunRecord, request_digest: str) -> RunRecord:
+    """Return the stored run if it is of the same request (rule 2).
+
+    Raises:
+        RunConflictError: the run id belongs to another request.
+    """
+    if stored.request_digest != request_digest:
+        raise RunConflictError(f"run id {stored.run_id!r} is already used by another request")
     return stored
 
 

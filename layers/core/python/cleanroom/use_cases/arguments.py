@@ -174,10 +174,13 @@ class RunAnalysis(RunArguments, frozen=True, kw_only=True):
     """Run a template.
 
     run_id: the caller's idempotency key; the same id never charges twice. mode: `async` answers at once and is polled.
+    replay: what happens where the same question over the same data was paid for before: `allow` gives its stored
+    release again, for nothing; `never` runs it with fresh noise, at its price; `only` refuses where there is none.
     """
 
     run_id: RunId | None = None
     mode: Literal["sync", "async"] = "sync"
+    replay: Literal["allow", "never", "only"] = "allow"
 
 
 class SubmitAnalysisRequest(RunAnalysis, frozen=True, kw_only=True):

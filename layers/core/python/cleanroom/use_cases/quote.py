@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from cleanroom.use_cases.plan_views import measurement_view
 from cleanroom.use_cases.prepare import prepare
+from cleanroom.use_cases.replaying import stored_answer
 from cleanroom.use_cases.settings import budget_views
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 def quote_analysis(arguments: RunArguments, party: str, services: RunServices) -> dict[str, object]:
     """Return price by part, expected error of each measured number, and how many such runs the budget still holds.
 
-    The same code prices the charge. No table is read, nothing is charged.
+    The same code prices the charge. No table is read, nothing is charged. Where the same question over the same data
+    was paid for before, the price is 0, `replay` says why, and `parts` are what fresh noise would cost.
     """
     prepared = prepare(arguments, party, services)
     plan = prepared.plan
@@ -28,14 +30,18 @@ def quote_analysis(arguments: RunArguments, party: str, services: RunServices) -
         renewal=services.renewal,
         clock=services.clock,
     )
+    stored = stored_answer(prepared, services)
     remaining = min(round(float(str(budget["remaining"])) * 1e6) for budget in budgets)
     price = plan.price.micro_epsilon
     return {
         "cleanroom_name": prepared.room,
         "template_name": prepared.template,
         "differential": int(plan.differential),
-        "epsilon": price / 1e6,
-        "delta": plan.price.delta_steps / 1e12,
+        "epsilon": 0.0 if stored else price / 1e6,
+        "delta": 0.0 if stored else plan.price.delta_steps / 1e12,
+        "replay": None
+        if stored is None
+        else {**stored, "fresh_epsilon": price / 1e6, "fresh_delta": plan.price.delta_steps / 1e12},
         "parts": [
             {"what": p.what, "epsilon": p.price.micro_epsilon / 1e6, "delta": p.price.delta_steps / 1e12}
             for p in plan.parts

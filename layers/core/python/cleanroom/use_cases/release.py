@@ -11,12 +11,16 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from cleanroom.errors import ConflictError, RunFailedError, RunNotFoundError
+from cleanroom.privacy.accounting import ZERO_PRICE
 from cleanroom.rooms.ledger import RunState
+from cleanroom.rooms.receipts import digest_to_sign
+from cleanroom.rooms.replays import Answer
 from cleanroom.templates.plan_json import plan_from_json
 from cleanroom.use_cases.drawn_payload import DrawnPayload
 from cleanroom.use_cases.exact_payload import ExactPayload
 from cleanroom.use_cases.intervals import intervals_of, replicates_of
 from cleanroom.use_cases.noisy_tables import draw_noise, noisy_table_of, shown
+from cleanroom.use_cases.questions import question_digest
 from cleanroom.use_cases.receipts import plan_receipt, receipt_of, sealed
 from cleanroom.use_cases.run_ids import public_run_id
 from cleanroom.use_cases.settings import budget_views
@@ -26,9 +30,13 @@ if TYPE_CHECKING:
 
     from cleanroom.ports import NoiseServices
     from cleanroom.rooms.ledger import RunRecord
+    from cleanroom.rooms.replays import Replay
     from cleanroom.templates.plan import Plan
     from cleanroom.use_cases.intervals import Ends
 
+REPLAY_NOTE = (
+    "the same question over the same data was paid for before: this is its stored release, with the same noise"
+)
 ANSWER_LIMIT_BYTES = 5_000_000
 """A Lambda answers at most 6 MB; larger releases are named, and read from the results bucket."""
 
@@ -58,16 +66,85 @@ def release_run(run_id: str, services: NoiseServices) -> bytes:
             raise RunFailedError("the run failed after it was charged; a new run id runs it again, at its price")
         if run.state is RunState.CHARGED:
             raise ConflictError("the run is charged, and its exact part is not finished")
-        release = _make_release(run, services)
+        replay = services.ledger.replay_of(run_id) if run.price == ZERO_PRICE else None
+        release = _make_release(run, services) if replay is None else _release_again(run, replay, services)
         stored = services.releases.put_if_absent(party=run.party, run_id=public_id, release=release)
-    if _is_table(stored):
+    said = msgspec.json.decode(stored)
+    if "columns" in said:  # noise for a caller's own numbers has values instead of a table
         csv = csv_of_release(stored)
         services.releases.put_derived(party=run.party, run_id=public_id, name="release.csv", content=csv)
     if run.state is not RunState.RELEASED:
+        _remember(run, said["receipt"], stored, services)
         services.ledger.advance(run_id, to=RunState.RELEASED, at=services.clock.now(), known=run)
         services.telemetry.step("released", run_id=run_id, room=run.room, template=run.template)
     services.exact.delete(run_id)
     return stored
+
+
+def _remember(run: RunRecord, receipt: Mapping[str, Any], stored: bytes, services: NoiseServices) -> None:
+    """Keep the release as the answer to its question (B-50), before the run is released: no answer without an item.
+
+    An answer counts only once its run is released; a crash in between only loses the item until the next attempt.
+    """
+    if run.price == ZERO_PRICE or "question_digest" not in receipt:
+        return
+    answer = Answer(
+        question=receipt["question_digest"],
+        run_id=run.run_id,
+        room=run.room,
+        party=run.party,
+        table_versions=run.table_versions,
+        release_sha256=hashlib.sha256(stored).hexdigest(),
+        released_at=services.clock.now(),
+    )
+    services.ledger.remember(answer)
+
+
+def _release_again(run: RunRecord, replay: Replay, services: NoiseServices) -> bytes:
+    """Return the stored release of another run of the same party as that of this run, at no price.
+
+    Raises:
+        RunFailedError: it is gone, or is not the one that was remembered; nothing was charged.
+    """
+    public_id, earlier_id = public_run_id(run.run_id), public_run_id(replay.replay_of)
+    stored = services.releases.get(party=run.party, run_id=earlier_id)
+    if stored is None or hashlib.sha256(stored).hexdigest() != replay.release_sha256:
+        services.ledger.advance(run.run_id, to=RunState.FAILED, at=services.clock.now())
+        raise RunFailedError("the release that was to be given again is gone; nothing was charged")
+    earlier = msgspec.json.decode(stored)
+    receipt, apart = earlier.pop("receipt"), ("signature", "released_digest", "key")
+    release = {name: value for name, value in earlier.items() if name not in apart} | {
+        "run_id": public_id,
+        "template_name": run.template,
+        "notes": [*earlier["notes"], REPLAY_NOTE],
+        "price": {"epsilon": 0.0, "delta": 0.0, "parts": []},
+        "budgets": _budgets(run, services),
+        "location": services.releases.location(party=run.party, run_id=public_id),
+        "replayed_from": earlier_id,
+    }
+    said = {name: value for name, value in receipt.items() if name not in apart}
+    said |= receipt_of(run, run_id=public_id, parts=(), services=services) | {
+        "template_digest": replay.template_digest,
+        "query": replay.query,
+        "replayed_from": {
+            "run_id": earlier_id,
+            "receipt_sha256": digest_to_sign(receipt).hex(),
+            "released_at": receipt["released_at"],
+            "price": receipt["price"],
+        },
+    }
+    return sealed(release, said, services)
+
+
+def _budgets(run: RunRecord, services: NoiseServices) -> list[dict[str, object]]:
+    return budget_views(
+        run.room,
+        run.budgets,
+        window=run.window,
+        ledger=services.ledger,
+        renewal=services.renewal,
+        clock=services.clock,
+    )
 
 
 def _make_release(run: RunRecord, services: NoiseServices) -> bytes:
@@ -94,6 +171,7 @@ def _make_release(run: RunRecord, services: NoiseServices) -> bytes:
     receipt = receipt_of(run, run_id=public_id, parts=plan.parts, services=services) | plan_receipt(
         plan, template_digest=payload.template_digest, intervals=intervals, replicates=replicates_of(noisy)
     )
+    receipt["question_digest"] = question_digest(payload.plan_json, room=run.room, party=run.party, budgets=run.budgets)
     return sealed(_describe(run, plan, answer, intervals, (*plan.notes, *notes), services), receipt, services)
 
 
@@ -154,21 +232,9 @@ def _describe(
                 for p in plan.parts
             ],
         },
-        "budgets": budget_views(
-            run.room,
-            run.budgets,
-            window=run.window,
-            ledger=services.ledger,
-            renewal=services.renewal,
-            clock=services.clock,
-        ),
+        "budgets": _budgets(run, services),
         "location": services.releases.location(party=run.party, run_id=public_id),
     }
-
-
-def _is_table(release: bytes) -> bool:
-    """Return whether a release has rows; noise for a caller's own numbers has values."""
-    return "columns" in msgspec.json.decode(release)
 
 
 def _listed(column: pa.ChunkedArray) -> list[object]:

@@ -10,6 +10,7 @@ import msgspec
 from cleanroom.errors import (
     CleanRoomError,
     Kind,
+    NoStoredAnswerError,
     RunConflictError,
     RunFailedError,
     StaleChargeError,
@@ -22,6 +23,7 @@ from cleanroom.use_cases.arguments import RunAnalysis, SubmitAnalysisRequest
 from cleanroom.use_cases.charge import charge_run
 from cleanroom.use_cases.exact_payload import ExactPayload
 from cleanroom.use_cases.prepare import prepare
+from cleanroom.use_cases.replaying import replayed
 from cleanroom.use_cases.run_ids import public_run_id, scoped_run_id
 from cleanroom.use_cases.signals import refusals_counted, watch_charge
 
@@ -111,7 +113,10 @@ def _run(arguments: RunAnalysis, party: str, run_id: str, services: RunServices)
     if run is not None and (run.request_digest != digest or run.party != party):
         raise RunConflictError("the run id belongs to another request")
     if run is None or run.state is RunState.CHARGED:
-        run = _charge_and_execute(arguments, party, run_id, digest, services)
+        outcome = _charge_and_execute(arguments, party, run_id, digest, services)
+        if isinstance(outcome, bytes):
+            return outcome
+        run = outcome
     if run.state is RunState.FAILED:
         raise RunFailedError("the run failed after it was charged; a new run id runs it again, at its price")
     return services.noise.release(run_id)
@@ -119,12 +124,29 @@ def _run(arguments: RunAnalysis, party: str, run_id: str, services: RunServices)
 
 def _charge_and_execute(
     arguments: RunAnalysis, party: str, run_id: str, digest: str, services: RunServices
-) -> RunRecord:
-    """Charge and execute; a charged run that is tried again is executed again, at no further price."""
+) -> RunRecord | bytes:
+    """Charge and execute; a charged run that is tried again is executed again, at no further price.
+
+    Returns:
+        The run; or a release, where the question was paid for before and its stored release is given again.
+    """
     for attempt in range(1, CHARGE_ATTEMPTS + 1):
         prepared = prepare(arguments, party, services)
         versions = {use.relation: services.tables.resolve(use.table) for use in prepared.plan.tables}
         plan_json = plan_as_json(prepared.plan)
+        if arguments.replay != "never":
+            release = replayed(
+                prepared,
+                _digests(prepared, versions),
+                plan_json,
+                run_id=run_id,
+                request_digest=digest,
+                services=services,
+            )
+            if release is not None:
+                return release
+            if arguments.replay == "only" and services.ledger.run(run_id) is None:
+                raise NoStoredAnswerError("no stored release answers this question over the data as it is now")
         try:
             run = _charge(prepared, versions, plan_json, run_id, digest, services)
         except StaleChargeError:
@@ -203,6 +225,8 @@ def request_digest(arguments: RunAnalysis, party: str) -> str:
     """Return the SHA-256 of what is asked: the same run id with another digest is another request, and refused."""
     asked = msgspec.to_builtins(arguments)
     del asked["run_id"], asked["mode"]
+    if asked["replay"] == "allow":
+        del asked["replay"]
     encoded = msgspec.json.encode([type(arguments).__name__, party, asked], order="deterministic")
     return hashlib.sha256(encoded).hexdigest()
 
