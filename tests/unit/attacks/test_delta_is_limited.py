@@ -11,8 +11,7 @@ ROOM = {"cleanroom_name": "room"}
 def asked(house, calls, *, name="asked"):
     house("airline", "provider", "add_custom_sql_template", **ROOM, template_name=name,
           template=f"SELECT {', '.join(calls)} {COUNT_OF_ONE}")  # fmt: skip
-    return house.ask("agency", "consumer", "run_analysis", **ROOM, template_name=name, provider_tables=["flights"],
-                     replay="never")  # fmt: skip
+    return house.ask("agency", "consumer", "run_analysis", **ROOM, template_name=name, provider_tables=["flights"])
 
 
 def call(number, delta):

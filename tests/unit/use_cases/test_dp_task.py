@@ -73,13 +73,13 @@ def test_suspending_lifts_limits_and_marks_runs_and_resuming_enforces_everything
     assert suspended["rooms_with_dp_on"] == ["room"]
     assert "DP is still on in room:" in suspended["warning"]
     assert not house.schedule.is_enabled()
-    release = house("agency", "consumer", "run_analysis", **BY_CARRIER, replay="never")
+    release = house("agency", "consumer", "run_analysis", **BY_CARRIER)
     assert release["unmetered"] is True
     assert release["budgets"][0]["lifetime_epsilon"] == 4.0
     assert release["budgets"][0]["spent"] == 2.0
     house("airline", "provider", "resume_account_dp_task")
     assert house.schedule.is_enabled()
-    status, _ = house.ask("agency", "consumer", "run_analysis", **BY_CARRIER, replay="never")
+    status, _ = house.ask("agency", "consumer", "run_analysis", **BY_CARRIER)
     assert status == 402
 
 

@@ -247,7 +247,7 @@ def test_addnoise_needs_no_setting_and_costs_its_epsilon_out_of_a_default_budget
         ("agency", "consumer", "install_cleanroom", {}),
     ):
         house(party, side, procedure, cleanroom_name="plain", **more)
-    run = {"cleanroom_name": "plain", "template_name": "t", "provider_tables": ["flights"], "replay": "never"}
+    run = {"cleanroom_name": "plain", "template_name": "t", "provider_tables": ["flights"]}
     statuses = [house.ask("agency", "consumer", "run_analysis", **run)[0] for _ in range(3)]
     assert statuses == [200, 200, 402]
     house("airline", "provider", "suspend_account_dp_task")
@@ -259,7 +259,7 @@ def test_a_fixed_noiserand_fixes_nothing():
     """B-45."""
     house = furnished(settings={**ON, "privacy_budget": 100})
     add(house, "SELECT cleanroom.addnoise(COUNT(*), 0.1, 0.5) AS a FROM IDENTIFIER({{ source_table[0] }}) p")
-    assert len({ask(house, replay="never")[1]["rows"][0][0] for _ in range(5)}) == 5
+    assert len({ask(house)[1]["rows"][0][0] for _ in range(5)}) == 5
 
 
 def test_addnoise_takes_sensitivity_one_with_dp_off_and_derives_it_with_dp_on():

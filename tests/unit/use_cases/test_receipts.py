@@ -22,7 +22,7 @@ DIRECT = {"cleanroom_name": "room", "values": [10.5, -3.0], "sensitivity": 2.5, 
 
 def released(house, **request):
     request = request or {**BY_CARRIER, "run_id": "with-receipt"}
-    house("agency", "consumer", "run_analysis", **request, replay="never")
+    house("agency", "consumer", "run_analysis", **request)
     return house.releases.files["agency", request["run_id"], "release.json"]
 
 

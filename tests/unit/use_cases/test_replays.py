@@ -16,7 +16,8 @@ ON = {"differential": 1, "epsilon": 1.0, "privacy_budget": 10}
 
 
 def run(house, party="agency", **changed):
-    return house(party, "consumer", "run_analysis", **{**BY_CARRIER, **changed})
+    """Run as a caller does who says nothing of replays."""
+    return house(party, "consumer", "run_analysis", **{**BY_CARRIER, "replay": "allow", **changed})
 
 
 def spent(house, party="agency"):
@@ -197,7 +198,7 @@ def test_a_budget_of_zero_allows_no_replay_either():
     run(house)
     house("airline", "provider", "set_privacy_settings", cleanroom_name="room", party_name="agency",
           privacy_settings={**ON, "privacy_budget": 0})  # fmt: skip
-    assert house.ask("agency", "consumer", "run_analysis", **BY_CARRIER)[0] == 402
+    assert house.ask("agency", "consumer", "run_analysis", **BY_CARRIER, replay="allow")[0] == 402
     assert house("agency", "consumer", "quote_analysis", **BY_CARRIER)["replay"] is None
 
 
@@ -276,13 +277,13 @@ def test_what_is_refused_today_is_not_replayed():
     house = furnished()
     run(house)
     house("airline", "provider", "clear_template", cleanroom_name="room", template_name="by_carrier")
-    assert house.ask("agency", "consumer", "run_analysis", **BY_CARRIER)[0] == 404
+    assert house.ask("agency", "consumer", "run_analysis", **BY_CARRIER, replay="allow")[0] == 404
     add(house, "by_carrier", TEMPLATES["by_carrier"])
     assert run(house)["price"]["epsilon"] == 0
     house("airline", "provider", "unlink_datasets", cleanroom_name="room", tables=["flights"])
-    assert house.ask("agency", "consumer", "run_analysis", **BY_CARRIER)[0] == 404
+    assert house.ask("agency", "consumer", "run_analysis", **BY_CARRIER, replay="allow")[0] == 404
     house("airline", "provider", "remove_consumers", cleanroom_name="room", consumer_names=["agency"])
-    assert house.ask("agency", "consumer", "run_analysis", **BY_CARRIER)[0] == 404
+    assert house.ask("agency", "consumer", "run_analysis", **BY_CARRIER, replay="allow")[0] == 404
 
 
 def test_a_stored_release_that_is_gone_is_not_promised_and_the_run_is_paid_for():
@@ -355,7 +356,9 @@ def test_a_replay_that_crashed_is_finished_by_the_next_attempt():
         raise RuntimeError("the function was killed")
 
     house.releases.put_if_absent = lost
-    assert house.ask("agency", "consumer", "run_analysis", **BY_CARRIER, run_id="killed-replay")[0] == 500
+    assert (
+        house.ask("agency", "consumer", "run_analysis", **BY_CARRIER, run_id="killed-replay", replay="allow")[0] == 500
+    )
     house.releases.put_if_absent = put
     assert house.ledger.run("agency.killed-replay").state == "executed"
     house.objects.put_table(owner="airline", name="flights", table=FLIGHTS.slice(0, 600))
@@ -374,10 +377,14 @@ def test_a_replay_whose_release_vanished_half_way_fails_and_costs_nothing():
         raise RuntimeError("the function was killed")
 
     house.releases.put_if_absent = lost
-    assert house.ask("agency", "consumer", "run_analysis", **BY_CARRIER, run_id="killed-replay")[0] == 500
+    assert (
+        house.ask("agency", "consumer", "run_analysis", **BY_CARRIER, run_id="killed-replay", replay="allow")[0] == 500
+    )
     house.releases.put_if_absent = put
     del house.releases.files["agency", "paid-for-once", "release.json"]
-    status, answer = house.ask("agency", "consumer", "run_analysis", **BY_CARRIER, run_id="killed-replay")
+    status, answer = house.ask(
+        "agency", "consumer", "run_analysis", **BY_CARRIER, run_id="killed-replay", replay="allow"
+    )
     assert (status, answer["error"]["code"]) == (409, "run_failed")
     assert house.ledger.run("agency.killed-replay").state == "failed"
     assert spent(house)[0] == 2.0
@@ -389,7 +396,11 @@ def test_a_repeated_replay_with_the_same_run_id_is_the_same_and_another_request_
     again = run(house, run_id="asked-again-1")
     assert run(house, run_id="asked-again-1") == again
     status, answer = house.ask(
-        "agency", "consumer", "run_analysis", **{**BY_CARRIER, "template_name": "by_dest"}, run_id="asked-again-1"
+        "agency",
+        "consumer",
+        "run_analysis",
+        **{**BY_CARRIER, "template_name": "by_dest", "replay": "allow"},
+        run_id="asked-again-1",
     )
     assert (status, answer["error"]["code"]) == (409, "run_id_reused")
 
@@ -447,10 +458,10 @@ def test_the_providers_runs_are_replayed_to_the_provider_alone():
         "agency", "consumer", "set_privacy_settings", cleanroom_name="room", party_name="airline", privacy_settings=ON
     )
     asked = {"cleanroom_name": "room", "template_name": "theirs", "consumer_tables": ["fleet"]}
-    first = house("airline", "provider", "submit_analysis_request", consumer_name="agency", **asked)
-    again = house("airline", "provider", "submit_analysis_request", consumer_name="agency", **asked)
+    first = house("airline", "provider", "submit_analysis_request", consumer_name="agency", replay="allow", **asked)
+    again = house("airline", "provider", "submit_analysis_request", consumer_name="agency", replay="allow", **asked)
     assert (again["rows"], again["price"]["epsilon"]) == (first["rows"], 0.0)
-    assert "replayed_from" not in house.ask("agency", "consumer", "run_analysis", **asked)[1]
+    assert "replayed_from" not in house.ask("agency", "consumer", "run_analysis", replay="allow", **asked)[1]
 
 
 def test_nothing_is_replayed_that_costs_nothing():
@@ -460,6 +471,14 @@ def test_nothing_is_replayed_that_costs_nothing():
     again = run(house)
     assert again["rows"] == first["rows"]
     assert "replayed_from" not in again
+
+
+def test_a_stored_release_is_what_a_caller_gets_who_asks_for_nothing_else():
+    """B-50: the default, as it stands in a request without `replay`."""
+    house = furnished()
+    first = run(house)
+    _, again = house.ask("agency", "consumer", "run_analysis", json.dumps(BY_CARRIER))
+    assert (again["rows"], again["price"]["epsilon"]) == (first["rows"], 0.0)
 
 
 def test_an_asynchronous_run_is_replayed_too():

@@ -48,7 +48,7 @@ def test_the_same_run_id_is_charged_once_and_has_one_noise():
     again = house("agency", "consumer", "run_analysis", **BY_CARRIER, run_id="monthly-0001")
     assert again == first
     assert spent(house) == 2.0
-    other = house("agency", "consumer", "run_analysis", **BY_CARRIER, run_id="monthly-0002", replay="never")
+    other = house("agency", "consumer", "run_analysis", **BY_CARRIER, run_id="monthly-0002")
     assert other["rows"] != first["rows"]
     assert spent(house) == 4.0
 
@@ -68,7 +68,7 @@ def test_an_exhausted_budget_refuses_before_anything_is_read():
     house("agency", "consumer", "run_analysis", **BY_CARRIER)
     stored = dict(house.releases.files)
     house.objects.read = None  # reading any table would now fail
-    status, answer = house.ask("agency", "consumer", "run_analysis", **BY_CARRIER, replay="never")
+    status, answer = house.ask("agency", "consumer", "run_analysis", **BY_CARRIER)
     assert (status, answer["error"]["code"]) == (402, "budget_exhausted")
     error = answer["error"]
     assert (error["price_epsilon"], error["spent_epsilon"], error["limit_epsilon"]) == (2.0, 2.0, 3.0)
@@ -90,7 +90,7 @@ def test_private_keys_cost_one_epsilon_more_and_small_groups_stay_hidden():
                         {"tailnum": "N999ZZ", "carrier": "AA", "dest": "RARE", "dep_delay": 0}.items()}})  # fmt: skip
     rare = rare.set_column(3, "dep_delay", rare["dep_delay"].cast(pa.int32()))
     house.objects.put_table(owner="airline", name="flights", table=rare)
-    request = {**BY_CARRIER, "template_name": "by_dest", "replay": "never"}
+    request = {**BY_CARRIER, "template_name": "by_dest"}
     for _ in range(4):
         release = house("agency", "consumer", "run_analysis", **request)
         assert release["price"]["epsilon"] == 2.0
@@ -247,7 +247,7 @@ def test_an_asynchronous_run_is_queued_polled_and_charged_when_it_runs():
 
 def test_a_queued_run_that_is_refused_says_so_to_its_party():
     house = furnished(settings={"differential": 1, "epsilon": 1.0, "privacy_budget": 3})
-    house("agency", "consumer", "run_analysis", **BY_CARRIER, run_id="later-0001", mode="async", replay="never")
+    house("agency", "consumer", "run_analysis", **BY_CARRIER, run_id="later-0001", mode="async")
     house("agency", "consumer", "run_analysis", **BY_CARRIER)
     from cleanroom.use_cases.queue import handle_message
 

@@ -113,7 +113,7 @@ def _run(arguments: RunAnalysis, party: str, run_id: str, services: RunServices)
     if run is not None and (run.request_digest != digest or run.party != party):
         raise RunConflictError("the run id belongs to another request")
     if run is None or run.state is RunState.CHARGED:
-        outcome = _charge_and_execute(arguments, party, run_id, digest, services)
+        outcome = _charge_and_execute(arguments, party, run_id, digest, services, is_new=run is None)
         if isinstance(outcome, bytes):
             return outcome
         run = outcome
@@ -123,7 +123,7 @@ def _run(arguments: RunAnalysis, party: str, run_id: str, services: RunServices)
 
 
 def _charge_and_execute(
-    arguments: RunAnalysis, party: str, run_id: str, digest: str, services: RunServices
+    arguments: RunAnalysis, party: str, run_id: str, digest: str, services: RunServices, *, is_new: bool
 ) -> RunRecord | bytes:
     """Charge and execute; a charged run that is tried again is executed again, at no further price.
 
@@ -134,7 +134,7 @@ def _charge_and_execute(
         prepared = prepare(arguments, party, services)
         versions = {use.relation: services.tables.resolve(use.table) for use in prepared.plan.tables}
         plan_json = plan_as_json(prepared.plan)
-        if arguments.replay != "never":
+        if is_new and arguments.replay != "never":
             release = replayed(
                 prepared,
                 _digests(prepared, versions),
@@ -145,7 +145,7 @@ def _charge_and_execute(
             )
             if release is not None:
                 return release
-            if arguments.replay == "only" and services.ledger.run(run_id) is None:
+            if arguments.replay == "only":
                 raise NoStoredAnswerError("no stored release answers this question over the data as it is now")
         try:
             run = _charge(prepared, versions, plan_json, run_id, digest, services)
