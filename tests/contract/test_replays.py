@@ -11,7 +11,7 @@ from cleanroom.adapters.dynamodb_ledger import DynamoDbLedger
 from cleanroom.errors import LedgerUnreadableError, RunConflictError
 from cleanroom.privacy.accounting import ZERO_PRICE
 from cleanroom.rooms.ledger import RunState
-from cleanroom.rooms.ledger_chain import first_broken_line
+from cleanroom.rooms.ledger_chain import first_broken_chain
 from cleanroom.rooms.ledger_rules import run_of
 from cleanroom.rooms.replays import Answer, Replay
 from tests.contract.ledgers import KEY, NOON, charge, create_table, table_of
@@ -25,7 +25,7 @@ ANSWER = Answer(
     release_sha256="b" * 64,
     released_at=NOON,
 )
-RUN = replace(run_of(charge("run-2", price=ZERO_PRICE)), state=RunState.EXECUTED)
+RUN = replace(run_of(charge("run-2", prices=(ZERO_PRICE,))), state=RunState.EXECUTED)
 REPLAY = Replay(run_id="run-2", replay_of="run-1", release_sha256="b" * 64, template_digest="t", query="SELECT 1")
 
 
@@ -58,7 +58,7 @@ def test_a_replay_is_a_run_with_a_line_of_its_own_and_charges_nothing(ledger):
     (line,) = [line for line in ledger.entries("flights") if line.kind == "replay"]
     assert (line.run_id, line.party) == ("run-2", "consumer")
     assert json.loads(line.body)["replay_of"] == "run-1"
-    assert first_broken_line(ledger.entries("flights")) is None
+    assert first_broken_chain(ledger.history("flights")) is None
     assert ledger.advance("run-2", to=RunState.RELEASED, at=NOON).state is RunState.RELEASED
     assert ledger.spending(KEY, window=0) == before
 
@@ -98,7 +98,7 @@ def test_of_many_replays_at_once_each_has_one_line(ledger):
         list(pool.map(once, range(12)))
     lines = [line.run_id for line in ledger.entries("flights") if line.kind == "replay"]
     assert sorted(lines) == [f"run-{number}" for number in range(6)]
-    assert first_broken_line(ledger.entries("flights")) is None
+    assert first_broken_chain(ledger.history("flights")) is None
 
 
 def test_a_damaged_answer_refuses(dynamodb):

@@ -30,6 +30,7 @@ from cleanroom.rooms.ledger import (
     TaskStatus,
 )
 from cleanroom.rooms.ledger_chain import OPENING
+from cleanroom.rooms.replays import REPLAY_KIND
 
 MAX_AMOUNT = 10**15
 """Largest price of one run, in micro-epsilon and in delta steps. 10^22 such runs still add up within 38 digits."""
@@ -316,8 +317,8 @@ def check_note(kind: str) -> None:
     Raises:
         ValueError: it is one. That is our bug.
     """
-    if kind in {OPENING, "charge"}:
-        raise ValueError(f"a line of kind {kind!r} is written by a charge alone")
+    if kind in {OPENING, "charge", REPLAY_KIND}:
+        raise ValueError(f"a line of kind {kind!r} is written by a charge or a replay alone")
 
 
 def with_status(state: TaskState, status: TaskStatus, *, by: str, at: datetime) -> TaskState:
