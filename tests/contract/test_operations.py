@@ -28,6 +28,8 @@ from cleanroom.rooms.ledger import BudgetKey
 from tests.contract.ledgers import create_table, table_of
 from tests.house import BY_CARRIER, FLEET, FLIGHTS, House, furnish
 
+REPLAY_OPERATIONS = 11
+"""Single operations on the ledger's table for a release that is given again."""
 DOCS = Path(__file__).parents[2] / "docs" / "ledger.md"
 
 
@@ -139,6 +141,20 @@ def test_a_run_takes_two_transactions_and_one_data_key(house, counted):
     assert on_ledger["TransactWriteItems"] == 2
     assert "Scan" not in on_ledger
     assert counted.of("kms")["GenerateDataKey"] == counted.of("s3", house.buckets["exact"])["PutObject"] == 1
+
+
+def test_a_replay_takes_what_is_documented_and_touches_neither_rows_nor_exact_integers(house):
+    """B-50: two transactions that charge nothing, nothing of the exact bucket, and of the tables a listing alone."""
+    house("agency", "consumer", "run_analysis", **BY_CARRIER)
+    house.counted.sent.clear()
+    answer = house("agency", "consumer", "run_analysis", **BY_CARRIER, replay="only")
+    assert answer["replayed_from"]
+    on_ledger = house.counted.of("dynamodb", house.ledger_table)
+    assert on_ledger.pop("TransactWriteItems") == 2
+    assert on_ledger.total() == REPLAY_OPERATIONS
+    assert f"take {REPLAY_OPERATIONS} single operations and 2 transactions" in re.sub(r"\s+", " ", DOCS.read_text())
+    assert "GenerateDataKey" not in house.counted.of("kms")
+    assert set(house.counted.of("s3", house.buckets["exact"])) <= {"DeleteObject"}
 
 
 def test_every_request_is_counted(house):
