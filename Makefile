@@ -41,7 +41,7 @@ setup: .venv/.ready ## virtual environment with the locked, hashed dependencies
 	@touch $@
 
 demo: setup ## start the embedded AWS, deploy template.yaml, run the main job on real data
-	@$(BIN)/python -m local.demo
+	@PYTHONPATH=layers/core/python $(BIN)/python -m local.demo
 
 test: setup ## all tests, those against the embedded stack included
 	@$(BIN)/pytest --numprocesses auto --dist loadgroup $(TESTS)

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from cleanroom.verify_receipt import NotVerifiedError, verified_receipt
 from local.data import write_tables
 from local.plot import plot_release
 from local.stack import Stack, start
@@ -179,7 +180,19 @@ def story(stack: Stack, paths: dict[str, Path], home: Path) -> list[Path]:
     say(f"the release lies in the results bucket under {folder}")
 
     written = [save(home / "releases" / f"{name}.json", release) for name, release in releases.items()]
-    return [*written, plot_release(releases["by_carrier"], home / "releases" / "by_carrier.png")]
+
+    chapter("Anyone verifies what was saved, offline, with the public key")
+    key = home / "releases" / "receipt_key.pem"
+    key.write_text(agency("view_receipt_key")["pem"], encoding="ascii")
+    for path in written:
+        receipt = verified_receipt(path.read_bytes(), [key.read_bytes()])
+        say(f"{path.name}: genuine, for {receipt['price']['micro_epsilon'] / 1e6:g} epsilon, {receipt['released_at']}")
+    changed = written[0].read_bytes().replace(b'"confidence": 0.95', b'"confidence": 0.99')
+    try:
+        verified_receipt(changed, [key.read_bytes()])
+    except NotVerifiedError as reason:
+        say(f"with one number changed: {reason}")
+    return [*written, key, plot_release(releases["by_carrier"], home / "releases" / "by_carrier.png")]
 
 
 def upload(stack: Stack, paths: dict[str, Path]) -> None:
