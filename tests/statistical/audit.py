@@ -75,6 +75,27 @@ def gaussian_epsilon_lower_bound(absent: Floats, present: Floats, *, delta: floa
     return 0.0 if mu <= 0 else epsilon_of_gaussian(mu, delta=delta)
 
 
+def support_epsilon_lower_bound(absent: Floats, present: Floats, *, delta: float = 0.0) -> float:
+    """Return the same from which values occur at all, as noise of floating-point numbers has gaps (Mironov 2012).
+
+    The event is that an output is none of those that the first half of the other sample has; the first halves propose
+    it, the second count it. Noise on a grid, whose values all recur, gives nothing away so.
+
+    Args:
+        absent: outputs without the entity; shape (samples,).
+        present: outputs with it.
+        delta: of the promise.
+    """
+    best = 0.0
+    for one, other in ((absent, present), (present, absent)):
+        half, rest = len(one) // 2, len(other) - len(other) // 2
+        seen = np.unique(one[:half])
+        p = np.array([np.sum(~np.isin(other[len(other) // 2 :], seen))])
+        q = np.array([np.sum(~np.isin(one[half:], seen))])
+        best = max(best, float(_bounds((p, rest), (q, len(one) - half), delta=delta)[0]))
+    return best
+
+
 def epsilon_of_gaussian(mu: float, *, delta: float) -> float:
     """Return the epsilon of mu-Gaussian differential privacy at delta (Balle, Wang, 2018, Theorem 8)."""
 
