@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 import sqlglot
 
@@ -75,7 +77,7 @@ def test_the_example_is_one_that_a_reader_can_check():
 
     _, quote, release = story()
     for column in release["receipt"]["measurements"][0]["columns"]:
-        assert float(column["noise"]["scale"]) == int(column["sensitivity"]) / (column["micro_epsilon"] / 1e6)
+        assert float(Fraction(column["noise"]["scale"])) == int(column["sensitivity"]) / (column["micro_epsilon"] / 1e6)
     assert quote["epsilon"] == release["price"]["epsilon"] == 2
     for (carrier, planes, _), (low, high) in zip(release["rows"], release["intervals"]["planes"], strict=True):
         assert low <= planes <= high

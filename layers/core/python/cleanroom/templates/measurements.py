@@ -1,7 +1,7 @@
 """From the aggregates of one SELECT to what is measured: parts, shares of epsilon, and the way back. Pure.
 
-Aggregates that share a part (AVG(x) and COUNT(x) share the count of x) pay into one pool, and the pool is shared
-equally by the parts that are really measured; equal aggregates are measured once.
+Aggregates that share a part (AVG(x) and COUNT(x) share the count of x) pay into one pool, and the pool is shared by the
+parts that are really measured (`shares.py`); equal aggregates are measured once.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from cleanroom.templates.grid import Grid, grid_of
 from cleanroom.templates.moments import from_integer
 from cleanroom.templates.plan import Quantile
 from cleanroom.templates.scalars import TEMPORAL, Scalar, Span, cast, combine
+from cleanroom.templates.shares import coefficients, shares
 from cleanroom.templates.trees import column, double, fragment, integer, to_sql
 
 
@@ -193,32 +194,58 @@ def draft_columns(requests: list[Request], *, first: int = 0) -> list[DraftColum
         for request in family:
             for part in parts_of(request.aggregate):
                 parts.setdefault(part.key, part)
-        epsilon = sum((r.epsilon for r in family), Fraction(0)) / len(parts)
-        delta = sum((r.delta for r in family), Fraction(0)) / len(parts)
+        grids = {part.key: _grid(part, family, parts) for part in parts.values()}
+        split = shares(_coefficients(family, grids), gaussian=family[0].gaussian)
+        epsilon = sum((r.epsilon for r in family), Fraction(0))
+        delta = sum((r.delta for r in family), Fraction(0))
         for part in parts.values():
-            grid: Grid | None = None
             bins: Bins | None = None
             quantiles: tuple[Quantile, ...] = ()
             name = f"c{first + len(columns)}"
-            at = next(r.at for r in family if part.key in {p.key for p in parts_of(r.aggregate)})
-            if part.kind is PartKind.SUM and part.argument is not None:
-                grid = grid_of(part.argument, centred=count_part(part).key in parts, at=at)
             if part.kind is PartKind.BINS and part.argument is not None:
-                bins = bins_of(part.argument, at=at)
+                bins = bins_of(part.argument, at=_place(part, family))
                 quantiles = _quantiles([r.aggregate for r in family], of=name)
             columns.append(
                 DraftColumn(
                     name=name,
                     part=part,
-                    grid=grid,
-                    epsilon=epsilon,
+                    grid=grids[part.key],
+                    epsilon=epsilon * split[part.key],
                     gaussian=family[0].gaussian,
-                    delta=delta,
+                    delta=delta * split[part.key],
                     bins=bins,
                     quantiles=quantiles,
                 )
             )
     return columns
+
+
+PartKey = tuple[PartKind, str]
+
+
+def _place(part: Part, family: list[Request]) -> exp.Expr:
+    """Return where in the template a part is asked for."""
+    return next(r.at for r in family if part.key in {p.key for p in parts_of(r.aggregate)})
+
+
+def _grid(part: Part, family: list[Request], parts: dict[PartKey, Part]) -> Grid | None:
+    if part.kind is not PartKind.SUM or part.argument is None:
+        return None
+    return grid_of(part.argument, centred=count_part(part).key in parts, at=_place(part, family))
+
+
+def _coefficients(family: list[Request], grids: dict[PartKey, Grid | None]) -> dict[PartKey, float]:
+    """Return how much each part's error counts in all that is released of a family."""
+    asked = dict.fromkeys(grids, 0.0)
+    for request in family:
+        parts = parts_of(request.aggregate)
+        keys = [p.key for p in parts]
+        grid = grids[keys[0]]
+        if request.aggregate.function is AggregateFunction.SUM and grid is not None and grid.centred:
+            keys.append(count_part(parts[0]).key)
+        for key, coefficient in zip(keys, coefficients(request.aggregate, [grids[k] for k in keys]), strict=True):
+            asked[key] += coefficient
+    return asked
 
 
 _ENDS: dict[AggregateFunction, End] = {AggregateFunction.MIN: "smallest", AggregateFunction.MAX: "largest"}

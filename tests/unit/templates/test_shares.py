@@ -1,0 +1,85 @@
+"""The split of epsilon among the parts of an aggregate, against an equal one and against a search."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from cleanroom.templates.plan import MeasuredColumn
+from tests.unit.templates.compiling import GAUSSIAN, compiled
+
+
+def columns(sql: str, **how: object) -> tuple[MeasuredColumn, ...]:
+    (measurement,) = compiled(sql, **how).measurements  # type: ignore[arg-type]
+    return measurement.columns
+
+
+def deviations(found: tuple[MeasuredColumn, ...]) -> list[float]:
+    return [c.noise.standard_deviation * float(c.unit) for c in found]
+
+
+def split(found: tuple[MeasuredColumn, ...]) -> list[float]:
+    whole = sum(c.price.micro_epsilon for c in found)
+    return [c.price.micro_epsilon / whole for c in found]
+
+
+def test_an_average_gives_its_sum_more_than_its_count():
+    total, count = split(columns("SELECT AVG(spend) AS a FROM customers"))
+    assert total / count == pytest.approx(3 ** (1 / 3), abs=0.01)
+    total, count = split(columns("SELECT AVG(spend) AS a FROM customers", given=GAUSSIAN))
+    assert total / count == pytest.approx(3 ** (1 / 2), abs=0.01)
+
+
+def errors(sums: float, squares: float, count: float, *, n: float = 1e4) -> tuple[float, float]:
+    """Return mean squared errors of AVG and VAR_POP over evenly drawn populations, by their first derivatives."""
+    draw = np.random.default_rng(1)
+    mean = draw.uniform(-1, 1, 40_000)
+    square = mean**2 + (1 - mean**2) * draw.uniform(0, 1, 40_000)
+    average = (sums**2 + mean**2 * count**2) / n**2
+    variance = (squares**2 + 4 * mean**2 * sums**2 + (2 * mean**2 - square + 0.5) ** 2 * count**2) / n**2
+    return float(average.mean()), float(variance.mean())
+
+
+def released(shares: list[float]) -> tuple[float, float]:
+    """Return the errors for Laplace noise whose scales are one over the shares; squares weigh half as much."""
+    root = math.sqrt(2)
+    return errors(root / shares[0], 0.5 * root / shares[1], root / shares[2])
+
+
+def test_a_variance_has_less_error_than_with_equal_shares_and_hardly_more_than_with_the_best():
+    found = split(columns("SELECT VAR_POP(spend) AS v FROM customers"))
+    by_meaning = [c.meaning for c in columns("SELECT VAR_POP(spend) AS v FROM customers")]
+    assert by_meaning == ["sum around 10", "sum around 200", "values that are not NULL"]
+    grid = [(a / 50, b / 50, 1 - (a + b) / 50) for a, b in itertools.product(range(1, 49), repeat=2) if a + b < 50]
+    best = min(released(list(shares))[1] for shares in grid)
+    equal = released([1 / 3] * 3)[1]
+    assert released(found)[1] < 0.9 * equal
+    assert released(found)[1] < 1.01 * best
+
+
+def test_an_average_alone_has_less_error_than_with_equal_shares_and_as_little_as_can_be():
+    """0.91 of the mean squared error."""
+    total, count = split(columns("SELECT AVG(spend) AS a FROM customers"))
+    best = min(released([a / 100, 1.0, 1 - a / 100])[0] for a in range(1, 100))
+    assert released([total, 1.0, count])[0] < 1.001 * best
+    assert released([total, 1.0, count])[0] / released([0.5, 1.0, 0.5])[0] == pytest.approx(0.91, abs=0.01)
+
+
+def test_a_count_that_many_need_gets_more_than_each_sum():
+    sql = "SELECT COUNT(age) AS n, SUM(age) AS s, AVG(age) AS a, AVG(age) + 1 AS b FROM customers"
+    found = columns(sql)
+    by_meaning = dict(zip([c.meaning for c in found], split(found), strict=True))
+    assert by_meaning["values that are not NULL"] > 0.55
+    assert sum(by_meaning.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("given", [None, GAUSSIAN])
+def test_the_price_is_that_of_the_aggregates_whatever_the_split(given):
+    how = {} if given is None else {"given": given}
+    plan = compiled("SELECT AVG(age) AS a, STDDEV(age) AS s, COUNT(*) AS n FROM customers", **how)
+    assert plan.price.micro_epsilon == 3_000_000
+    spent = sum(c.price.micro_epsilon for c in plan.measurements[0].columns)
+    assert 3_000_000 <= spent <= 3_000_000 + len(plan.measurements[0].columns)
