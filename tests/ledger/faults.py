@@ -64,8 +64,8 @@ class FlakyLedger:
 class FlakyClient:
     """A DynamoDB client whose every write meets faults: throttled, in conflict, or applied and the answer lost.
 
-    And the process may end before or after any of them, in the middle of what the ledger is doing. Transactions that were
-    applied are known again by their token, as DynamoDB knows them for ten minutes; the emulation beneath does not.
+    And the process may end before or after any of them, in the middle of what the ledger is doing. Transactions that
+    were applied are known again by their token, as DynamoDB knows them for ten minutes; moto does not.
     """
 
     client: object

@@ -1,20 +1,25 @@
-"""Many random commands against the model: `python -m tests.ledger.long_run --commands 1000000 [--seed N]`.
+"""Many random commands against the model: `python -m tests.ledger.long_run --commands 1000000 [--dynamodb]`.
 
-The same commands and checks as the tests', chosen by a seeded generator instead of by hypothesis: nothing is shrunk, and
-more are tried a second. Prints what was done; ends with an error at the first difference, with the commands that led there.
+The same commands and checks as the tests', chosen by a seeded generator instead of by hypothesis: nothing is shrunk,
+and more are tried a second. Prints what was done; ends with an error at the first difference, with the commands that
+led there.
 """
 
 import argparse
 import random
 import time
 
+import boto3
+from moto import mock_aws
+
 from cleanroom.adapters.memory_ledger import MemoryLedger
+from tests.ledger.dynamodb_world import DynamoDbWorld
 from tests.ledger.faults import FlakyLedger
 from tests.ledger.world import COMMANDS, World
 
 EPISODE = 50
 """Commands before a new, empty account: what a check costs grows with the history."""
-WEIGHTS = {"charge": 8, "finish": 8, "execute": 3, "release": 3, "fail": 2, "renew": 2, "put_settings": 2}
+WEIGHTS = {"charge": 8, "charge_many": 2, "finish": 8, "execute": 3, "release": 3, "charge_overtaken": 2, "set_task": 2}
 
 
 def memory_world(ledger=None, releases=None):
@@ -49,17 +54,24 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--commands", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--dynamodb", action="store_true", help="the adapter on moto instead of the twin in memory")
     options = parser.parse_args()
     began, totals, number = time.monotonic(), dict.fromkeys(("commands", "faults", "unknown", "runs", "answers"), 0), 0
     while totals["commands"] < options.commands:
-        world = episode(random.Random(f"{options.seed}/{number}"), memory_world(), commands=EPISODE)
+        rng = random.Random(f"{options.seed}/{number}")
+        if options.dynamodb:
+            with mock_aws():
+                world = DynamoDbWorld(boto3.client("dynamodb", region_name="us-east-1"))
+                episode(rng, world, commands=EPISODE)
+        else:
+            world = episode(rng, memory_world(), commands=EPISODE)
         number += 1
         totals["commands"] += world.commands
         totals["faults"] += world.line.met
         totals["unknown"] += world.unknown
         totals["runs"] += len(world.model.runs)
         totals["answers"] += len(world.answers)
-        if number % 1000 == 0:
+        if number % (10 if options.dynamodb else 1000) == 0:
             print(f"{totals}, {time.monotonic() - began:.0f} s", flush=True)
     print(f"{totals}, seed {options.seed}, {number} accounts, {time.monotonic() - began:.0f} s: no difference")
 

@@ -17,11 +17,20 @@ from tests.ledger.model import CHARGED, EXECUTED, FAILED, MAY_COME_FROM, RELEASE
 MORNING = datetime(2026, 1, 5, 8, tzinfo=UTC)
 A_DAY = timedelta(days=1)
 ROOMS = ("flights", "trains")
-BUDGETS = tuple((room, party, "*") for room in ROOMS for party in ("agency", "broker")) + (
+BUDGETS = (
+    ("flights", "agency", "*"),
+    ("flights", "broker", "*"),
+    ("trains", "agency", "*"),
+    ("trains", "broker", "*"),
     ("flights", "agency", "reach"),
 )
 # Who pays: one budget, or two where the data of both are protected.
-PAYERS = tuple((budget,) for budget in BUDGETS) + ((BUDGETS[0], BUDGETS[1]), (BUDGETS[1], BUDGETS[4]), BUDGETS[2:4])
+PAYERS = (
+    *((budget,) for budget in BUDGETS),
+    (BUDGETS[0], BUDGETS[1]),
+    (BUDGETS[1], BUDGETS[4]),
+    (BUDGETS[2], BUDGETS[3]),
+)
 PRICES = (
     (100_000, 0),
     (1, 7),
@@ -41,16 +50,20 @@ COMMANDS = {
         "price": PRICES,
         "other_price": PRICES,
         "another_request": (False,) * 7 + (True,),
-        "priced_before": (False,) * 4 + (True,),
         "chaos": range(500),
     },
-    "charge_many": {"payers": PAYERS, "count": range(1, 9)},
+    "charge_overtaken": {
+        "number": range(16),
+        "payers": PAYERS,
+        "price": PRICES,
+        "by": ("settings", "room budget", "suspend", "resume", "window"),
+    },
+    "charge_many": {"payers": PAYERS, "count": range(1, 13)},
     "execute": {"pick": range(24), "chaos": range(500)},
     "release": {"pick": range(24), "dies": ("no", "no", "no", "before", "after", "overtaken"), "chaos": range(500)},
     "finish": {"pick": range(24), "dies": ("no",), "chaos": range(500)},
     "fail": {"pick": range(24), "chaos": range(500)},
     "deliver_again": {},
-    "price": {"payers": PAYERS},
     "renew": {"how": ("on time", "on time", "doubled", "late", "missed", "early"), "chaos": range(500)},
     "jump": {"minutes": (1, -1, 25, -180, 60 * 24, 60 * 24 * 9)},
     "put_settings": {
@@ -68,7 +81,7 @@ COMMANDS = {
     },
     "set_task": {"suspended": (True, False, False), "chaos": range(500)},
 }
-"""Each command with what its arguments may be, the plainest first; both hypothesis and the long run choose from here."""
+"""Each command with what its arguments may be, the plainest first; hypothesis and the long run choose from here."""
 
 
 def key_of(budget):
@@ -93,7 +106,6 @@ class World:
         self.drawn = 0  # noise drawn so far; each draw is another number
         self.answers = {}  # run id -> every answer that anybody was given
         self.states = {}  # run id -> state when last seen
-        self.earlier = {}  # payers -> what a run was priced under some time ago
         self.last = None
         self.commands = self.unknown = 0
 
@@ -107,11 +119,24 @@ class World:
             self.last = (name, arguments)
         self.check()
 
-    def charge(self, *, number, payers, price, other_price, another_request, priced_before, chaos):
+    def charge(self, *, number, payers, price, other_price, another_request, chaos):
         run_id = f"{payers[0][0]}-{payers[0][1]}-{number}"
         prices = (price, other_price)[: len(payers)]
-        priced = self.earlier.get(payers) if priced_before else None
-        self._charge(run_id, payers, prices, priced or self._priced(payers), chaos, another=another_request)
+        self._charge(run_id, payers, prices, self._priced(payers), chaos, another=another_request)
+
+    def charge_overtaken(self, *, number, payers, price, by):
+        """Something changes between pricing a run and charging it."""
+        priced = self._priced(payers)
+        if by == "settings":
+            self.put_settings(budget=payers[-1], privacy_budget=20, lifetime_budget=None, dp=True, chaos=0)
+        elif by == "room budget":
+            self.put_room_budget(room=payers[0][0], per_window=20, lifetime=None, chaos=0)
+        elif by == "window":
+            self.renew(how="on time", chaos=0)
+        else:
+            self.set_task(suspended=by == "suspend", chaos=0)
+        run_id = f"{payers[0][0]}-{payers[0][1]}-{number}"
+        self._charge(run_id, payers, (price,) * len(payers), priced, 0)
 
     def charge_many(self, *, payers, count):
         """A burst of cheap runs, none of which is finished."""
@@ -154,10 +179,6 @@ class World:
         if self.last is not None:
             getattr(self, self.last[0])(**self.last[1])
 
-    def price(self, *, payers):
-        """Price a run now that may be charged later, when other terms hold."""
-        self.earlier[payers] = self._priced(payers)
-
     def renew(self, *, how, chaos):
         due = self.due + {"doubled": 0, "late": -1, "missed": 3}.get(how, 1) * A_DAY
         if how == "early":
@@ -184,12 +205,25 @@ class World:
         )
 
     def put_room_budget(self, *, room, per_window, lifetime, chaos):
+        """What the call leaves undone when it is interrupted, the same call finishes; who sets a budget repeats it."""
         budget = RoomBudget(per_window=per_window, lifetime=lifetime)
-        put = {"by": "airline", "at": self.now}
+        before, at = self.model.room_budgets.get(room, (0,))[0], self.now
+        self.line.chaos = Chaos(chaos)
+        try:
+            self.ledger.put_room_budget(room, budget, by="airline", at=at)
+        except (BusyError, Killed):
+            self.unknown += 1
+            if self.stored.room_budget(room).version > before:
+                self.model.put_room_budget(room, per_window, lifetime)
+        else:
+            self.model.put_room_budget(room, per_window, lifetime)
+            return
+        finally:
+            self.line.chaos = NO_FAULTS
         self._both(
-            lambda ledger: f"version {ledger.put_room_budget(room, budget, **put).version}",
+            lambda ledger: f"version {ledger.put_room_budget(room, budget, by='airline', at=at).version}",
             lambda model: model.put_room_budget(room, per_window, lifetime),
-            chaos,
+            0,
         )
 
     def set_task(self, *, suspended, chaos):
@@ -262,7 +296,7 @@ class World:
             self._within_limits(run_id)
 
     def _within_limits(self, run_id):
-        """Spent <= limit for every party, window and room, as the ledger itself has it, after a run was just charged."""
+        """Spent <= limit for every party, window and room, as the ledger itself has it, once a run was charged."""
         run = self.stored.run(run_id)
         if run is None or run.unmetered:
             return
