@@ -69,10 +69,10 @@ def test_the_adapter_over_dynamodb_is_the_same_as_the_model_whatever_happens_to_
     with mock_aws():
         client = boto3.client("dynamodb", region_name="us-east-1")
         under_test, counted = machine(lambda: DynamoDbWorld(client))
-        few = settings(MEMORY, max_examples=5, stateful_step_count=16, phases=[Phase.generate])
+        few = settings(MEMORY, max_examples=3, stateful_step_count=16, phases=[Phase.generate])
         run_state_machine_as_test(under_test, settings=few)
-    assert counted["commands"] >= 60
-    assert counted["faults"] > 10
+    assert counted["commands"] >= 40
+    assert counted["faults"] > 5
 
 
 def many_episodes(make_world):
