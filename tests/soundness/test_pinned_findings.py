@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from cleanroom.errors import CleanRoomError, TemplateRefusedError
 from cleanroom.rooms.tables import Domain
 from tests.unit.templates.compiling import CUSTOMERS, OFF, SEGMENTS, Engine, compiled, ran
 
@@ -50,3 +51,17 @@ def test_expressions_over_the_rows_of_one_entity_bind_in_the_engine():
     counted = "SELECT hashed_email, COUNT(*) * 2 AS n FROM customers GROUP BY 1 HAVING SUM(age) + 1 > 5"
     sql = f"SELECT SUM(LEAST(GREATEST(n, 0), 5)) AS s FROM ({counted}) x"
     assert ran(sql, {"customers": [("a", "gold", "X", 13, *[None] * 6)]}) == [(2.0,)]
+
+
+def test_the_parser_writes_nothing_of_a_text_to_the_log(caplog):
+    """Before: its warnings quoted the template, literals and all."""
+    with pytest.raises(CleanRoomError):
+        compiled("SELECT COUNT(city:x[1e999]) AS n FROM customers WHERE age > -1")
+    assert caplog.text == ""
+
+
+def test_what_can_be_parsed_and_not_be_written_is_refused():
+    """Before: an AttributeError of the SQL library's, and so a 500."""
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled("SELECT COUNT(city:x[1e999].secret) AS n FROM customers")
+    assert refusal.value.rule == "not_sql"

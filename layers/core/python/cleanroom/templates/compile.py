@@ -16,7 +16,7 @@ from cleanroom.rooms.tables import LinkedTable
 from cleanroom.templates.charging import measurements_of
 from cleanroom.templates.measuring import Charges
 from cleanroom.templates.notes import notes_of
-from cleanroom.templates.parse import parse
+from cleanroom.templates.parse import canonical_text, parse
 from cleanroom.templates.plan import Measurement, Plan, TableUse
 from cleanroom.templates.queries import Queries
 from cleanroom.templates.refusals import refuse
@@ -66,7 +66,7 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
         exempt=context.exempt,
         charges=charges,
     )
-    text = tree.sql(dialect=rendered.dialect, comments=False)
+    text = canonical_text(tree, dialect=rendered.dialect)
     if not settings.differential:
         return _plain(queries, tree, text)
     relation = queries.relation(tree)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import NoReturn
 
 import sqlglot
@@ -10,6 +11,12 @@ from sqlglot.errors import SqlglotError
 
 from cleanroom.errors import TemplateRefusedError
 from cleanroom.templates.refusals import refuse
+
+# The parser's warnings quote the text, with its literals; what is wrong with a text is told to its author alone.
+logging.getLogger("sqlglot").setLevel(logging.CRITICAL + 1)
+
+_PARSER_FAILURES = (SqlglotError, ValueError, TypeError, AttributeError, KeyError, IndexError)
+"""Whatever the parser, or its generator, does on hostile text is the text's fault."""
 
 MAX_CHARACTERS = 100_000
 MAX_DEPTH = 100
@@ -33,8 +40,7 @@ def parse(sql: str, *, dialect: str) -> exp.Select:
         statements = [s for s in sqlglot.parse(sql, read=dialect) if s is not None]
     except RecursionError:
         _too_large("the rendered text is nested too deeply")
-    except (SqlglotError, ValueError, TypeError, AttributeError, KeyError, IndexError) as error:
-        # whatever the parser does on hostile text is the text's fault
+    except _PARSER_FAILURES as error:
         _not_sql(dialect, error)
     if len(statements) != 1 or not isinstance(statements[0], exp.Select):
         refuse(
@@ -45,6 +51,18 @@ def parse(sql: str, *, dialect: str) -> exp.Select:
         )
     _within_limits(statements[0])
     return statements[0]
+
+
+def canonical_text(tree: exp.Expr, *, dialect: str) -> str:
+    """Return a parsed query as text, for the receipt and for people.
+
+    Raises:
+        TemplateRefusedError: rule `not_sql`: it was parsed, and cannot be written.
+    """
+    try:
+        return tree.sql(dialect=dialect, comments=False)
+    except _PARSER_FAILURES as error:
+        _not_sql(dialect, error)
 
 
 def _not_sql(dialect: str, error: Exception) -> NoReturn:
