@@ -180,6 +180,16 @@ def test_without_noise_the_release_is_the_plain_answer(sql: str, answer: list[tu
         assert set(shown) <= {row[1 : 1 + width] for row in simulated}
 
 
+def test_a_sum_is_centred_wherever_its_count_is_measured():
+    """Half the weight of a row: the count may be asked for by another aggregate than the sum's own."""
+    beside = compiled("SELECT SUM(age) AS s, COUNT(age) AS n FROM customers").measurements[0].columns
+    alone = compiled("SELECT SUM(age) AS s FROM customers").measurements[0].columns
+    assert [c.meaning.split()[0:2] for c in beside] == [["sum", "around"], ["values", "that"]]
+    assert [c.meaning for c in alone] == ["sum"]
+    # age is within 0 and 120: a row weighs 60 from the middle, or 120 from zero; at most 6 rows of an entity count.
+    assert [c.sensitivity * c.unit for c in (beside[0], alone[0])] == [60 * 6, 120 * 6]
+
+
 @pytest.mark.parametrize(
     ("sql", "price", "columns"),
     [
@@ -198,7 +208,15 @@ def test_without_noise_the_release_is_the_plain_answer(sql: str, answer: list[tu
         ("SELECT status, COUNT(*) AS n FROM customers GROUP BY 1", "1", ["1"]),
         ("SELECT city, COUNT(*) AS n FROM customers GROUP BY 1", "2", ["1", "1"]),
         ("SELECT city, COUNT(DISTINCT hashed_email) AS n FROM customers GROUP BY 1", "1", ["1"]),
-        ("SELECT status, city, SUM(age) AS n FROM customers GROUP BY 1, 2 HAVING COUNT(*) > 3", "3", ["1", "1", "1"]),
+        (
+            "SELECT status, city, SUM(age) AS n FROM customers GROUP BY 1, 2 HAVING COUNT(*) > 3",
+            "3",
+            ["9/8", "9/8", "3/4"],
+        ),
+        # The selection shares with what is measured beside it; a sum that is not centred counts twice.
+        ("SELECT city, SUM(age) AS n FROM customers GROUP BY 1", "2", ["4/3", "2/3"]),
+        ("SELECT city, AVG(age) AS n FROM customers GROUP BY 1", "2", ["0.788", "0.545", "2/3"]),
+        ("SELECT city, AVG(age) AS n, COUNT(age) AS m FROM customers GROUP BY 1", "3", ["0.76", "1.24", "1"]),
     ],
 )
 def test_the_price_follows_the_parts_that_are_measured(sql: str, price: str, columns: list[str]) -> None:

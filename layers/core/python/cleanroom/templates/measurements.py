@@ -6,7 +6,7 @@ parts that are really measured (`shares.py`); equal aggregates are measured once
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from fractions import Fraction
 
@@ -189,12 +189,13 @@ def draft_columns(requests: list[Request], *, first: int = 0) -> list[DraftColum
         MissingBoundsError: a sum without a declared range.
     """
     columns: list[DraftColumn] = []
+    measured = {part.key for request in requests for part in parts_of(request.aggregate)}
     for family in _families(requests):
         parts: dict[tuple[PartKind, str], Part] = {}
         for request in family:
             for part in parts_of(request.aggregate):
                 parts.setdefault(part.key, part)
-        grids = {part.key: _grid(part, family, parts) for part in parts.values()}
+        grids = {part.key: _grid(part, family, measured) for part in parts.values()}
         split = shares(_coefficients(family, grids), gaussian=family[0].gaussian)
         epsilon = sum((r.epsilon for r in family), Fraction(0))
         delta = sum((r.delta for r in family), Fraction(0))
@@ -228,10 +229,10 @@ def _place(part: Part, family: list[Request]) -> exp.Expr:
     return next(r.at for r in family if part.key in {p.key for p in parts_of(r.aggregate)})
 
 
-def _grid(part: Part, family: list[Request], parts: dict[PartKey, Part]) -> Grid | None:
+def _grid(part: Part, family: list[Request], measured: set[PartKey]) -> Grid | None:
     if part.kind is not PartKind.SUM or part.argument is None:
         return None
-    return grid_of(part.argument, centred=count_part(part).key in parts, at=_place(part, family))
+    return grid_of(part.argument, centred=count_part(part).key in measured, at=_place(part, family))
 
 
 def _coefficients(family: list[Request], grids: dict[PartKey, Grid | None]) -> dict[PartKey, float]:
@@ -242,10 +243,32 @@ def _coefficients(family: list[Request], grids: dict[PartKey, Grid | None]) -> d
         keys = [p.key for p in parts]
         grid = grids[keys[0]]
         if request.aggregate.function is AggregateFunction.SUM and grid is not None and grid.centred:
-            keys.append(count_part(parts[0]).key)
+            count = count_part(parts[0]).key
+            keys += [count] if count in grids else []  # another family may pay for it
         for key, coefficient in zip(keys, coefficients(request.aggregate, [grids[k] for k in keys]), strict=True):
             asked[key] += coefficient
     return asked
+
+
+def beside_selection(columns: list[DraftColumn], selection: DraftColumn) -> list[DraftColumn]:
+    """Return the columns, and the entity count that groups are chosen by, with what is paid for all shared anew.
+
+    All that is paid goes in equal shares to what is measured, a sum that is not centred counting twice: it stands for
+    its middle and for what is left of it, and weighs twice as much. Among themselves the columns keep their
+    proportions. Nothing is asked of the data for it, and the sum of all shares stays what it was.
+
+    Args:
+        columns: of one pool and mechanism, that of the selection.
+        selection: the count of entities, which is not released for itself.
+
+    Returns:
+        The columns, then the selection.
+    """
+    paid = sum((c.epsilon for c in columns), Fraction(0))
+    shares = sum(2 if c.grid is not None and not c.grid.centred else 1 for c in columns) + 1
+    chosen = (paid + selection.epsilon) / shares
+    rest = (paid + selection.epsilon - chosen) / paid
+    return [*(replace(c, epsilon=c.epsilon * rest) for c in columns), replace(selection, epsilon=chosen)]
 
 
 _ENDS: dict[AggregateFunction, End] = {AggregateFunction.MIN: "smallest", AggregateFunction.MAX: "largest"}

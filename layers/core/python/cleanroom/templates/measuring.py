@@ -18,7 +18,7 @@ from cleanroom.templates.draft import ContributionBounds, Draft
 from cleanroom.templates.expressions import translate
 from cleanroom.templates.fingerprints import fingerprint
 from cleanroom.templates.grouping import GroupScope, as_key
-from cleanroom.templates.measurements import DraftColumn, PartKind, Request, draft_columns, released
+from cleanroom.templates.measurements import DraftColumn, PartKind, Request, beside_selection, draft_columns, released
 from cleanroom.templates.plan import PricePart
 from cleanroom.templates.refusals import refuse, refuse_missing_bounds
 from cleanroom.templates.relations import Entity, Relation, RowScope, World
@@ -241,10 +241,16 @@ class _Book:
                 self._charges.pay(what, epsilon=Fraction(0), delta=selection_delta)
             return entities.name
         request = self._entities_request()
-        extra = draft_columns([request], first=len(self.columns))
-        self.columns += extra
+        (selection,) = draft_columns([request], first=len(self.columns))
         self._charges.pay(what, epsilon=request.epsilon, delta=request.delta + selection_delta)
-        return extra[0].name
+        settled = self._by_pool.get(_SETTINGS_POOL, [])
+        if settled:
+            *shared, selection = beside_selection(settled, selection)
+            by_name = {c.name: c for c in shared}
+            self._by_pool[_SETTINGS_POOL] = shared
+            self.columns = [by_name.get(c.name, c) for c in self.columns]
+        self.columns.append(selection)
+        return selection.name
 
     def _entities_request(self) -> Request:
         charges = self._charges
