@@ -118,7 +118,10 @@ def test_what_was_spent_before_a_room_budget_was_set_counts_and_rooms_do_not_sha
     assert standing.room == RoomStanding(record=record, window=price(530, 8), lifetime=price(1_000_530, 8))
     assert standing.spending[KEY] == ledger.spending(KEY, window=1)
     assert standing == ledger.standing("flights", [KEY, OTHER_KEY], window=1)
-    assert standing == ledger.standing("flights", [KEY, OTHER_KEY], window=0)
+    before = ledger.standing("flights", [KEY, OTHER_KEY], window=0)
+    assert (before.window, before.task.window) == (0, 1)
+    assert before.room.lifetime == standing.room.lifetime
+    assert before.spending[KEY] == ledger.spending(KEY, window=0)
     own = [entry.kind for entry in ledger.entries("flights") if entry.chain == ""]
     assert own == ["chain", "chain", "room_budget"]
     given = {"room_budget": record, "window": 1}

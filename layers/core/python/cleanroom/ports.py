@@ -128,7 +128,7 @@ class Ledger(Protocol):
         """Return what a run that these budgets pay is priced under, read at once."""
 
     def standing(self, room: str, keys: Sequence[BudgetKey], *, window: int | None = None) -> Standing:
-        """Return how these budgets of a room stand in the present window; it is cheaper where `window` is that one."""
+        """Return how these budgets of a room stand in a window, or in the present one, which is one read more."""
 
     def charge(self, charge: Charge) -> RunRecord:
         """Charge a run, once, all or nothing (rule 1).
@@ -147,7 +147,15 @@ class Ledger(Protocol):
     def run(self, run_id: str) -> RunRecord | None:
         """Return the run, or None."""
 
-    def advance(self, run_id: str, *, to: RunState, at: datetime, known: RunRecord | None = None) -> RunRecord:
+    def advance(
+        self,
+        run_id: str,
+        *,
+        to: RunState,
+        at: datetime,
+        known: RunRecord | None = None,
+        answer: Answer | None = None,
+    ) -> RunRecord:
         """Move a run forward; moving it to where it is already changes nothing. Raises ConflictError otherwise.
 
         Args:
@@ -155,6 +163,7 @@ class Ledger(Protocol):
             to: where.
             at: UTC.
             known: the run as the caller has just read it, which saves reading it again.
+            answer: to be remembered together with the release, as `remember` does.
         """
 
     def stuck_runs(self, *, at: datetime) -> tuple[StuckRun, ...]:

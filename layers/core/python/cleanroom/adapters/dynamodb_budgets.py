@@ -124,19 +124,21 @@ class BudgetItems:
         )
 
     def standing(self, room: str, keys: Sequence[BudgetKey], *, window: int | None) -> Standing:
-        """Return how budgets stand in the present window: in one operation where `window` is it, in two otherwise."""
+        """Return how budgets stand in a window, in one operation; in the present one, where it is None, in two."""
         wanted = [task_key(), room_total_key(room)]
         for key in keys:
             wanted += [settings_key(key), lifetime_key(key)]
         found = self.table.get_each(wanted + ([] if window is None else _window_keys(room, keys, window)))
         task, _ = task_in(found.get(task_key()))
-        if task.window != window:
-            found |= self.table.get_each(_window_keys(room, keys, task.window))
+        if window is None:
+            window = task.window
+            found |= self.table.get_each(_window_keys(room, keys, window))
         return Standing(
             task=task,
+            window=window,
             records={key: record_in(found.get(settings_key(key)), key) for key in keys},
-            spending={key: spending_in(found, key, window=task.window) for key in keys},
-            room=room_standing_in(found, room, window=task.window),
+            spending={key: spending_in(found, key, window=window) for key in keys},
+            room=room_standing_in(found, room, window=window),
         )
 
     def put_room_budget(self, room: str, budget: RoomBudget, *, by: str, at: datetime) -> RoomBudgetRecord:

@@ -167,7 +167,7 @@ class DynamoDbLedger:
         return self._budgets.terms(room, keys)
 
     def standing(self, room: str, keys: Sequence[BudgetKey], *, window: int | None = None) -> Standing:
-        """Return how these budgets of a room stand in the present window; one operation less where it is `window`."""
+        """Return how these budgets of a room stand in a window, or in the present one, which is one read more."""
         return self._budgets.standing(room, keys, window=window)
 
     def charge(self, charge: Charge) -> RunRecord:
@@ -231,11 +231,19 @@ class DynamoDbLedger:
         stored = self._table.get(run_key(run_id))
         return None if stored is None else _run_of(stored)
 
-    def advance(self, run_id: str, *, to: RunState, at: datetime, known: RunRecord | None = None) -> RunRecord:
+    def advance(
+        self,
+        run_id: str,
+        *,
+        to: RunState,
+        at: datetime,
+        known: RunRecord | None = None,
+        answer: Answer | None = None,
+    ) -> RunRecord:
         """Move a run forward; moving it to where it is already changes nothing. Raises ConflictError otherwise."""
         sources = [state.value for state in ADVANCES_FROM.get(to, ())]
         if to is RunState.RELEASED:
-            released = self._finish(run_id, at=at, known=known)
+            released = self._finish(run_id, at=at, known=known, answer=answer)
             if released is not None:
                 return released
         elif sources:
@@ -257,7 +265,7 @@ class DynamoDbLedger:
             raise ConflictError(f"run {run_id!r} is {run.state.value} and cannot become {to.value}")
         return run
 
-    def _finish(self, run_id: str, *, at: datetime, known: RunRecord | None) -> RunRecord | None:
+    def _finish(self, run_id: str, *, at: datetime, known: RunRecord | None, answer: Answer | None) -> RunRecord | None:
         """Move an executed run to released and count it as unfinished no longer, in one transaction.
 
         Returns the released run; None where it is elsewhere, and the caller reads it.
@@ -265,17 +273,20 @@ class DynamoDbLedger:
         run = known or self.run(run_id)
         if run is None or run.state is not RunState.EXECUTED:
             return None
-        actions = finish_actions(self._table, run, source=RunState.EXECUTED, at=at)
-        # The window's item is gone long after its window, and then nothing counts by it any more.
-        for attempted in (actions if counts_as_unfinished(run) else actions[:1], actions[:1]):
+        move, *uncount = finish_actions(self._table, run, source=RunState.EXECUTED, at=at)
+        # Without any of the others the run is released all the same: a window's item is gone long after its window,
+        # and then nothing counts by it any more; and a later answer to the same question stays.
+        others = uncount if counts_as_unfinished(run) else []
+        others = others if answer is None else [*others, self._replays.remembering(answer)]
+        while True:
             try:
-                self._table.transact(attempted, self._table.backoff())
+                self._table.transact([move, *others], self._table.backoff())
             except CancelledError as cancelled:
                 if cancelled.failed[0]:
                     return None
+                others = [one for one, failed in zip(others, cancelled.failed[1:], strict=True) if not failed]
             else:
                 return replace(run, state=RunState.RELEASED)
-        return None
 
     def stuck_runs(self, *, at: datetime) -> tuple[StuckRun, ...]:
         """Return the runs that nobody works on any more and that have no end, oldest first.

@@ -6,6 +6,7 @@ with `released_at` beside the whole as `body`. A replay is an item beside its ru
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from cleanroom.rooms.ledger_chain import next_line, utc_text
 from cleanroom.rooms.replays import REPLAY_KIND, Answer, Replay, replay_body
 
 if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef
+
     from cleanroom.adapters.dynamodb import Table
     from cleanroom.adapters.dynamodb_history import Histories
     from cleanroom.rooms.ledger import RunRecord
@@ -34,9 +37,15 @@ class ReplayItems:
 
     def remember(self, answer: Answer) -> None:
         """Store an answer, unless a later one of the same question is stored."""
+        with contextlib.suppress(CancelledError):
+            self.table.transact([self.remembering(answer)], self.table.backoff())
+
+    def remembering(self, answer: Answer) -> TransactWriteItemTypeDef:
+        """Return the action that stores an answer; its condition fails where a later one is stored."""
         released_at = utc_text(answer.released_at)
         stored = item(answer_key(answer.question), kind=ANSWER, released_at=released_at, body=encode(answer))
-        self.table.put_if(stored, condition=NEWER_ANSWER, values=placeholders(kind=ANSWER, released_at=released_at))
+        values = placeholders(kind=ANSWER, released_at=released_at)
+        return self.table.put(stored, condition=NEWER_ANSWER, values=values)
 
     def answer(self, question: str) -> Answer | None:
         """Return the last answer of a question, or None."""

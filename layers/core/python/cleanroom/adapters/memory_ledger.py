@@ -159,14 +159,15 @@ class MemoryLedger:
             return Terms(task=self._task, records=records, room=self.room_budget(room))
 
     def standing(self, room: str, keys: Sequence[BudgetKey], *, window: int | None = None) -> Standing:
-        """Return how these budgets of a room stand in the present window."""
-        del window
+        """Return how these budgets of a room stand in a window, or in the present one."""
         with self._lock:
+            window = self._task.window if window is None else window
             return Standing(
                 task=self._task,
+                window=window,
                 records={key: self.settings(key) for key in keys},
-                spending={key: self.spending(key, window=self._task.window) for key in keys},
-                room=self._room_standing(room, self._task.window),
+                spending={key: self.spending(key, window=window) for key in keys},
+                room=self._room_standing(room, window),
             )
 
     def charge(self, charge: Charge) -> RunRecord:
@@ -194,7 +195,15 @@ class MemoryLedger:
         with self._lock:
             return self._runs.get(run_id)
 
-    def advance(self, run_id: str, *, to: RunState, at: datetime, known: RunRecord | None = None) -> RunRecord:
+    def advance(
+        self,
+        run_id: str,
+        *,
+        to: RunState,
+        at: datetime,
+        known: RunRecord | None = None,
+        answer: Answer | None = None,
+    ) -> RunRecord:
         """Move a run forward; moving it to where it is already changes nothing. Raises ConflictError otherwise."""
         del known
         with self._lock:
@@ -207,6 +216,8 @@ class MemoryLedger:
                 raise ConflictError(f"run {run_id!r} is {run.state.value} and cannot become {to.value}")
             self._since[run_id] = at
             self._runs[run_id] = replace(run, state=to)
+            if answer is not None:
+                self.remember(answer)
             if to is RunState.RELEASED:
                 for key in run.budgets:
                     self._unfinished[key, run.window] -= counts_as_unfinished(run)

@@ -116,16 +116,18 @@ class Terms:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Standing:
-    """How budgets of one room stand in the present window, read at once.
+    """How budgets of one room stand in one window, read at once.
 
     Attributes:
         task: of the account.
+        window: which: the present one where the caller named none.
         records: the settings of each budget that was asked for.
         spending: of each.
         room: the room's own budget; None where none was ever set: nothing adds up its sums then.
     """
 
     task: TaskState
+    window: int
     records: Mapping[BudgetKey, SettingsRecord]
     spending: Mapping[BudgetKey, Spending]
     room: RoomStanding | None

@@ -119,7 +119,8 @@ def _make_release(
         "notes": ["the sensitivity is the caller's own statement; it was not derived from data"],
         "location": services.releases.location(party=run.party, run_id=public_id),
     }
-    receipt = receipt_of(run, run_id=public_id, parts=parts, services=services) | {
+    standing = services.ledger.standing(run.room, run.budgets, window=run.window)
+    receipt = receipt_of(run, run_id=public_id, parts=parts, standing=standing, services=services) | {
         "stated_sensitivity": str(exact_fraction(arguments.sensitivity)),
         "norm": "l2" if arguments.gaussian else "l1",
         "noise": noise.as_json(),

@@ -22,14 +22,10 @@ def quote_analysis(arguments: RunArguments, party: str, services: RunServices) -
     """
     prepared = prepare(arguments, party, services)
     plan = prepared.plan
-    budgets = budget_views(
-        prepared.room,
-        [payer.budget for payer in prepared.payers],
-        window=prepared.task.window,
-        ledger=services.ledger,
-        renewal=services.renewal,
-        clock=services.clock,
+    standing = services.ledger.standing(
+        prepared.room, [payer.budget for payer in prepared.payers], window=prepared.task.window
     )
+    budgets = budget_views(standing, renewal=services.renewal, clock=services.clock)
     stored = stored_answer(prepared, services)
     remaining = min(round(float(str(budget["remaining"])) * 1e6) for budget in budgets)
     price = plan.price.micro_epsilon

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from cleanroom.ports import NoiseServices
     from cleanroom.privacy.accounting import Price
-    from cleanroom.rooms.ledger import BudgetKey, RunRecord
+    from cleanroom.rooms.ledger import BudgetKey, RunRecord, Standing
     from cleanroom.templates.plan import Measurement, Plan, PricePart
 
 CONFIDENCE_TEXT = "0.95"
@@ -50,7 +50,7 @@ def sealed(release: Mapping[str, object], receipt: Mapping[str, object], service
 
 
 def receipt_of(
-    run: RunRecord, *, run_id: str, parts: Iterable[PricePart], services: NoiseServices
+    run: RunRecord, *, run_id: str, parts: Iterable[PricePart], standing: Standing, services: NoiseServices
 ) -> dict[str, object]:
     """Return what every receipt has, whatever was released.
 
@@ -58,7 +58,8 @@ def receipt_of(
         run: as charged.
         run_id: as its party knows it.
         parts: the price, line by line.
-        services: ledger and clock.
+        standing: of the run's budgets in the run's window, at this moment.
+        services: the clock.
     """
     versions = run.settings_versions
     return {
@@ -79,7 +80,7 @@ def receipt_of(
             {
                 "settings_version": version,
                 "limit_micro_epsilon": limit,
-                **_spending(key, price, run=run, services=services),
+                **_spending(key, price, run=run, standing=standing),
             }
             for key, price, limit, version in zip(
                 run.budgets, run.prices, run.limit_micro_epsilon, versions, strict=True
@@ -95,13 +96,13 @@ def price_as_json(price: Price) -> dict[str, int]:
     return {"micro_epsilon": price.micro_epsilon, "delta_steps": price.delta_steps}
 
 
-def _spending(key: BudgetKey, price: Price, *, run: RunRecord, services: NoiseServices) -> dict[str, object]:
+def _spending(key: BudgetKey, price: Price, *, run: RunRecord, standing: Standing) -> dict[str, object]:
     """Return what the budget has spent in the run's window at this moment, and the same without this run.
 
     The charge itself tells no total, so this is read when the receipt is made. Other runs of the same budget that were
     charged in between are in both numbers.
     """
-    spending = services.ledger.spending(key, window=run.window)
+    spending = standing.spending[key]
     counted = ZERO_PRICE if run.unmetered else price
     return {
         "party_name": key.party,

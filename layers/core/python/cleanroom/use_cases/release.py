@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from cleanroom.ports import NoiseServices
-    from cleanroom.rooms.ledger import RunRecord
+    from cleanroom.rooms.ledger import RunRecord, Standing
     from cleanroom.rooms.replays import Replay
     from cleanroom.templates.plan import Plan
     from cleanroom.use_cases.intervals import Ends
@@ -74,21 +74,24 @@ def release_run(run_id: str, services: NoiseServices) -> bytes:
         csv = csv_of_release(stored)
         services.releases.put_derived(party=run.party, run_id=public_id, name="release.csv", content=csv)
     if run.state is not RunState.RELEASED:
-        _remember(run, said["receipt"], stored, services)
-        services.ledger.advance(run_id, to=RunState.RELEASED, at=services.clock.now(), known=run)
+        services.ledger.advance(
+            run_id,
+            to=RunState.RELEASED,
+            at=services.clock.now(),
+            known=run,
+            answer=_answer_of(run, said["receipt"], stored, services),
+        )
         services.telemetry.step("released", run_id=run_id, room=run.room, template=run.template)
     services.exact.delete(run_id)
     return stored
 
 
-def _remember(run: RunRecord, receipt: Mapping[str, Any], stored: bytes, services: NoiseServices) -> None:
-    """Keep the release as the answer to its question (B-50), before the run is released: no answer without an item.
-
-    An answer counts only once its run is released; a crash in between only loses the item until the next attempt.
-    """
+def _answer_of(run: RunRecord, receipt: Mapping[str, Any], stored: bytes, services: NoiseServices) -> Answer | None:
+    """Return the release as the answer to its question (B-50); None for what answers none: free runs, a caller's own
+    numbers."""
     if run.price == ZERO_PRICE or "question_digest" not in receipt:
-        return
-    answer = Answer(
+        return None
+    return Answer(
         question=receipt["question_digest"],
         run_id=run.run_id,
         room=run.room,
@@ -97,7 +100,6 @@ def _remember(run: RunRecord, receipt: Mapping[str, Any], stored: bytes, service
         release_sha256=hashlib.sha256(stored).hexdigest(),
         released_at=services.clock.now(),
     )
-    services.ledger.remember(answer)
 
 
 def _release_again(run: RunRecord, replay: Replay, services: NoiseServices) -> bytes:
@@ -111,6 +113,7 @@ def _release_again(run: RunRecord, replay: Replay, services: NoiseServices) -> b
     if stored is None or hashlib.sha256(stored).hexdigest() != replay.release_sha256:
         services.ledger.advance(run.run_id, to=RunState.FAILED, at=services.clock.now())
         raise RunFailedError("the release that was to be given again is gone; nothing was charged")
+    standing = services.ledger.standing(run.room, run.budgets, window=run.window)
     earlier = msgspec.json.decode(stored)
     receipt, apart = earlier.pop("receipt"), ("signature", "released_digest", "key")
     release = {name: value for name, value in earlier.items() if name not in apart} | {
@@ -118,12 +121,12 @@ def _release_again(run: RunRecord, replay: Replay, services: NoiseServices) -> b
         "template_name": run.template,
         "notes": [*earlier["notes"], REPLAY_NOTE],
         "price": {"epsilon": 0.0, "delta": 0.0, "parts": []},
-        "budgets": _budgets(run, services),
+        "budgets": budget_views(standing, renewal=services.renewal, clock=services.clock),
         "location": services.releases.location(party=run.party, run_id=public_id),
         "replayed_from": earlier_id,
     }
     said = {name: value for name, value in receipt.items() if name not in apart}
-    said |= receipt_of(run, run_id=public_id, parts=(), services=services) | {
+    said |= receipt_of(run, run_id=public_id, parts=(), standing=standing, services=services) | {
         "template_digest": replay.template_digest,
         "query": replay.query,
         "replayed_from": {
@@ -134,17 +137,6 @@ def _release_again(run: RunRecord, replay: Replay, services: NoiseServices) -> b
         },
     }
     return sealed(release, said, services)
-
-
-def _budgets(run: RunRecord, services: NoiseServices) -> list[dict[str, object]]:
-    return budget_views(
-        run.room,
-        run.budgets,
-        window=run.window,
-        ledger=services.ledger,
-        renewal=services.renewal,
-        clock=services.clock,
-    )
 
 
 def _make_release(run: RunRecord, services: NoiseServices) -> bytes:
@@ -168,11 +160,13 @@ def _make_release(run: RunRecord, services: NoiseServices) -> bytes:
     answer = services.engine.query(plan.release.sql, tables)
     intervals, notes = intervals_of(answer, plan, noisy=noisy, engine=services.engine, entropy=services.entropy)
     public_id = public_run_id(run.run_id)
-    receipt = receipt_of(run, run_id=public_id, parts=plan.parts, services=services) | plan_receipt(
+    standing = services.ledger.standing(run.room, run.budgets, window=run.window)
+    receipt = receipt_of(run, run_id=public_id, parts=plan.parts, standing=standing, services=services) | plan_receipt(
         plan, template_digest=payload.template_digest, intervals=intervals, replicates=replicates_of(noisy)
     )
     receipt["question_digest"] = question_digest(payload.plan_json, room=run.room, party=run.party, budgets=run.budgets)
-    return sealed(_describe(run, plan, answer, intervals, (*plan.notes, *notes), services), receipt, services)
+    release = _describe(run, plan, answer, intervals, (*plan.notes, *notes), standing, services)
+    return sealed(release, receipt, services)
 
 
 def _draw(run: RunRecord, services: NoiseServices) -> DrawnPayload:
@@ -206,6 +200,7 @@ def _describe(
     answer: pa.Table,
     intervals: Mapping[str, list[Ends]],
     notes: tuple[str, ...],
+    standing: Standing,
     services: NoiseServices,
 ) -> dict[str, object]:
     visible = [c.name for c in plan.release.columns]
@@ -232,7 +227,7 @@ def _describe(
                 for p in plan.parts
             ],
         },
-        "budgets": _budgets(run, services),
+        "budgets": budget_views(standing, renewal=services.renewal, clock=services.clock),
         "location": services.releases.location(party=run.party, run_id=public_id),
     }
 

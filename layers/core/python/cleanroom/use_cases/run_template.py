@@ -53,7 +53,7 @@ def run_analysis(arguments: RunAnalysis, party: str, services: RunServices) -> b
     began = services.clock.now()
     try:
         with refusals_counted(arguments.cleanroom_name, party, services):
-            return _run(arguments, party, run_id, services)
+            return _run(arguments, party, run_id, services, is_fresh=arguments.run_id is None)
     finally:
         # How long the data took is rounded up, also where the run failed.
         services.pace.hold(began)
@@ -107,9 +107,10 @@ def _enqueue(arguments: RunAnalysis, party: str, run_id: str, services: RunServi
     return msgspec.json.encode({"run_id": public_run_id(run_id), "state": request.state.value})
 
 
-def _run(arguments: RunAnalysis, party: str, run_id: str, services: RunServices) -> bytes:
+def _run(arguments: RunAnalysis, party: str, run_id: str, services: RunServices, *, is_fresh: bool = False) -> bytes:
+    """Run, or go on with the run of this id; `is_fresh`: the id was drawn for this call, and no run can have it."""
     digest = request_digest(arguments, party)
-    run = services.ledger.run(run_id)
+    run = None if is_fresh else services.ledger.run(run_id)
     if run is not None and (run.request_digest != digest or run.party != party):
         raise RunConflictError("the run id belongs to another request")
     if run is None or run.state is RunState.CHARGED:

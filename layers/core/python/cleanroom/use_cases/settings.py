@@ -11,10 +11,8 @@ from cleanroom.rooms.settings import PrivacySettings, as_record, settings_from_r
 from cleanroom.use_cases.access import room_of_consumer, room_of_member, room_of_provider
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from cleanroom.ports import Clock, Ledger, Renewal, RoomServices
-    from cleanroom.rooms.ledger import RoomStanding
+    from cleanroom.ports import Clock, Renewal, RoomServices
+    from cleanroom.rooms.ledger import RoomStanding, Standing
     from cleanroom.use_cases.arguments import CleanRoomArguments, SetPrivacySettings, SetRoomBudget
 
 
@@ -82,10 +80,11 @@ def view_remaining_privacy_budget(arguments: CleanRoomArguments, party: str, ser
     consumers = snapshot.consumers if party == provider else tuple(c for c in snapshot.consumers if c.party == party)
     keys = [BudgetKey(room=room, party=c.party) for c in consumers]
     keys += [provider_run_key(room, provider=provider, consumer=c.party) for c in consumers if c.provider_run_templates]
+    standing = services.ledger.standing(room, keys)
     return {
         "cleanroom_name": room,
-        "budgets": budget_views(room, keys, ledger=services.ledger, renewal=services.schedule, clock=services.clock),
-        "room_budget": room_budget_view(services.ledger.standing(room, ()).room) if party == provider else None,
+        "budgets": budget_views(standing, renewal=services.schedule, clock=services.clock),
+        "room_budget": room_budget_view(standing.room) if party == provider else None,
     }
 
 
@@ -114,31 +113,17 @@ def room_budget_view(room: RoomStanding | None) -> dict[str, object] | None:
     }
 
 
-def budget_views(
-    room: str,
-    keys: Sequence[BudgetKey],
-    *,
-    ledger: Ledger,
-    renewal: Renewal,
-    clock: Clock,
-    window: int | None = None,
-) -> list[dict[str, object]]:
-    """Return budgets of one room, read at once: limit, spent and remaining epsilon of this window, and lifetime totals.
+def budget_views(standing: Standing, *, renewal: Renewal, clock: Clock) -> list[dict[str, object]]:
+    """Return budgets of one room: limit, spent and remaining epsilon of a window, and lifetime totals.
 
     `remaining` is what a run could still cost: the least of what window, lifetime and room have left.
-
-    Args:
-        room: whose budgets.
-        keys: which.
-        ledger, renewal, clock: what the caller holds.
-        window: the present one as far as the caller knows, which saves a read.
     """
-    standing = ledger.standing(room, keys, window=window)
     suspended = standing.task.status is TaskStatus.SUSPENDED
-    window_ends = None if suspended else renewal.next_renewal(clock.now()).isoformat()
+    is_over = standing.window != standing.task.window
+    window_ends = None if suspended or is_over else renewal.next_renewal(clock.now()).isoformat()
     views: list[dict[str, object]] = []
-    for key in keys:
-        settings, spending = standing.records[key].settings, standing.spending[key]
+    for key, spending in standing.spending.items():
+        settings = standing.records[key].settings
         limit = limit_micro_epsilon(settings.privacy_budget)
         left = [limit - spending.window.micro_epsilon, *_left_in_room(standing.room)]
         if settings.lifetime_budget is not None:
@@ -155,7 +140,7 @@ def budget_views(
                 "lifetime_epsilon": spending.lifetime.micro_epsilon / 1e6,
                 "lifetime_delta": spending.lifetime.delta_steps / 1e12,
                 "enforced": not suspended,
-                "window": standing.task.window,
+                "window": standing.window,
                 "window_ends": window_ends,
             }
         )
