@@ -299,6 +299,44 @@ def _example(part: str) -> str:
     return PARTS[part]()
 
 
+# --- what public suites accept ----------------------------------------------------------------------------------------
+
+
+def _breadth_totals() -> str:
+    from tests.breadth.cases import Here, counted  # noqa: PLC0415 - only when asked for
+    from tests.breadth.suites import SUITES  # noqa: PLC0415
+
+    rows = []
+    for suite in SUITES:
+        count = counted(suite)
+        accepted = [count[here, False] for here in Here]
+        refused = [count[here, True] for here in Here]
+        reached = count[Here.SUPPORTED, True] + count[Here.REWRITTEN, True]
+        numbers = [sum(accepted) + sum(refused), sum(accepted), *accepted, sum(refused), reached]
+        rows.append([suite.name, *map(str, numbers)])
+    totals = [str(sum(int(row[place]) for row in rows)) for place in range(1, len(rows[0]))]
+    head = ["suite", "cases", "the peer accepts", *(f"of these {here.value}" for here in Here)]
+    return table([*head, "the peer refuses", "of these supported or in another form"], [*rows, ["**all**", *totals]])
+
+
+def _breadth(place: int) -> str:
+    from tests.breadth.cases import counted  # noqa: PLC0415
+    from tests.breadth.suites import SUITES  # noqa: PLC0415
+
+    suite = SUITES[place]
+    rows = []
+    for case in suite.points:
+        count = counted(suite, (case,))
+        peer = [sum(n for (_, refused), n in count.items() if refused is wanted) for wanted in (False, True)]
+        rule = f" (`{case.rule}`)" if case.rule else ""
+        form = f" Write: `{case.rewrite}`" if case.rewrite else ""
+        of = "; ".join(f"{file} {numbers}" for file, numbers in case.of.items())
+        rows.append([case.point, str(peer[0]), str(peer[1]), case.here.value + rule, (case.why + form).strip(), of])
+    head = ["point", "the peer accepts", "refuses", "here", "why, and what to write", "cases"]
+    source = f"[{suite.repository}](https://github.com/{suite.repository}) at `{suite.commit[:12]}`: {suite.where}."
+    return f"{source}\n\n{table(head, rows)}"
+
+
 BLOCKS = {
     "errors": _errors,
     "rules": _rules,
@@ -317,6 +355,11 @@ BLOCKS = {
         for part in ("link", "template", "quote", "release", "receipt")
     },
     "bounding": lambda: _example("bounding"),
+    "breadth-totals": _breadth_totals,
+    **{
+        f"breadth-{name}": (lambda place=place: _breadth(place))
+        for place, name in enumerate(("zetasql", "smartnoise", "dpsql", "qrlew"))
+    },
 }
 """Block -> its text."""
 

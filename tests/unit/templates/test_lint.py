@@ -39,7 +39,7 @@ def test_the_noisy_count_template_is_clean():
         (f"SELECT p.a\n{FROM}", (1, "returns_rows")),
         (f"SELECT COUNT(*) FROM (\n\nSELECT p.a {FROM} LIMIT 5) s", (3, "limit_in_subquery")),
         (f"WITH s AS (SELECT p.a {FROM} LIMIT 5) SELECT COUNT(*) FROM s", (1, "limit_in_subquery")),
-        ("SELECT 1;\nSELECT 2", (1, "not_one_select")),
+        ("SELECT 1;\nSELECT 2", (2, "not_one_select")),
         ("DROP TABLE x", (1, "not_one_select")),
         ("INSERT INTO x SELECT 1", (1, "not_one_select")),
         (f"SELECT COUNT(*) {FROM},\n'file.parquet'", (2, "table_not_linked")),

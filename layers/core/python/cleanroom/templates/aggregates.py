@@ -123,6 +123,16 @@ def read_aggregate(node: exp.Expr, rows: Scope) -> Aggregate:
     inner = call.node
     if isinstance(inner, exp.Count):
         return _count(call, label)
+    if isinstance(inner.this, exp.Distinct):
+        refuse(
+            f"{spelled(inner)}(DISTINCT …) of protected rows is not supported",
+            rule="distinct_values",
+            cure="group by the value in a subquery, and aggregate above: SELECT SUM(x) FROM (SELECT x, COUNT(DISTINCT "
+            "<entity>) AS n FROM … GROUP BY x) q WHERE n > 5",
+            at=node,
+        )
+    if isinstance(inner.this, exp.Star):
+        refuse(f"{spelled(inner)}(*) is no SQL", rule="function_form", cure=f"write {spelled(inner)}(x)", at=node)
     if isinstance(inner, exp.CountIf):
         only(inner, {"this", "zero_on_all_null"})
         condition = require(translate(inner.this, rows), BOOLEAN, what="COUNT_IF", at=node)

@@ -69,7 +69,7 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
     text = canonical_text(tree, dialect=rendered.dialect)
     if not settings.differential:
         return _plain(queries, tree, text)
-    relation = queries.relation(tree)
+    relation = queries.outermost(tree)
     _check_released(relation, tree)
     measurements, trees = measurements_of(queries.drafts, selection_delta=settings.delta)
     _check_noise(measurements)

@@ -151,7 +151,11 @@ def logarithm(node: exp.Expr, translate: Translate) -> Scalar:
     only(node, {"this", "expression"})
     base, x = number(node, translate, what="LOG"), number(node, translate, what="LOG", name="expression")
     text = "TRY(CASE WHEN :b > 0 AND :b <> 1 AND :a > 0 AND ISFINITE(:a) AND ISFINITE(:b) THEN LOG(:b, :a) END)"
-    return combine(text, kind=ColumnType.DOUBLE, nullable=True, a=x, b=base)
+    written = base.span.lo
+    span = OPEN
+    if written is not None and written == base.span.hi and written > 1:  # it rises with x, and never falls
+        span = _rising(lambda v: math.log(v) / math.log(float(written)))(x.span)
+    return combine(text, kind=ColumnType.DOUBLE, nullable=True, span=span, a=x, b=base)
 
 
 def pi(node: exp.Expr, _: Translate) -> Scalar:

@@ -286,7 +286,7 @@ def item_of(node: exp.Expr, *, resolve: Resolve, subquery: Subquery, alias: Alia
     """
     given = node.args.get("alias")
     name = ""
-    if isinstance(given, exp.TableAlias):
+    if isinstance(given, exp.TableAlias) and isinstance(node, exp.Table | exp.Subquery):
         only(given, {"this"})
         name = given.name
     if isinstance(node, exp.Table):
@@ -294,14 +294,59 @@ def item_of(node: exp.Expr, *, resolve: Resolve, subquery: Subquery, alias: Alia
         relation, default = resolve(node)
         return instantiate(relation, name=name or default, alias=alias())
     if isinstance(node, exp.Subquery):
-        only(node, {"this", "alias"})
         fresh = alias()
-        return instantiate(subquery(node.this), name=name or fresh, alias=fresh)
+        return instantiate(subquery(_query_in(node, named=name != "")), name=name or fresh, alias=fresh)
     refuse(
         "FROM may name linked tables, CTEs and subqueries only",
         rule="unsupported_source",
-        cure="name a linked table with IDENTIFIER or by owner.name",
+        cure="name a linked table with IDENTIFIER or by owner.name; what a function would give, its owner links as "
+        "a table",
         at=node,
+    )
+
+
+def flat_from(source: exp.Expr) -> tuple[exp.Expr, list[exp.Join]]:
+    """Return the first source of FROM and its joins, without brackets: (a JOIN b …) JOIN c is a JOIN b … JOIN c."""
+    if isinstance(source, exp.Subquery) and not source.alias and _is_source(source.this):
+        only(source, {"this", "joins"})
+        first, joins = flat_from(source.this)
+        return first, [*joins, *(source.args.get("joins") or [])]
+    if source.args.get("joins"):
+        first = source.copy()
+        first.set("joins", None)
+        return first, list(source.args["joins"])
+    return source, []
+
+
+def _is_source(node: exp.Expr) -> bool:
+    """Return whether what stands in brackets in FROM is a table, or joins, and no query."""
+    if isinstance(node, exp.Subquery):
+        return bool(node.alias or node.args.get("joins")) or _is_source(node.this)
+    return isinstance(node, exp.Table)
+
+
+def _query_in(node: exp.Subquery, *, named: bool) -> exp.Expr:
+    """Return the query in brackets in FROM; joins in brackets, with a name, are one that selects all their columns."""
+    if not _is_source(node.this):
+        only(node, {"this", "alias"})
+        inner = node.this
+        while isinstance(inner, exp.Subquery):
+            only(inner, {"this"})
+            inner = inner.this
+        return inner
+    only(node, {"this", "alias", "joins"})
+    if not named:
+        refuse(
+            "joins in brackets on the right of a join need a name",
+            rule="unsupported_join",
+            cure="write (a JOIN b ON …) AS q, or the joins one after another",
+            at=node,
+        )
+    first, joins = flat_from(node.this)
+    return exp.Select(
+        expressions=[exp.Star()],
+        from_=exp.From(this=first.copy()),
+        joins=[join.copy() for join in (*joins, *(node.args.get("joins") or []))],
     )
 
 

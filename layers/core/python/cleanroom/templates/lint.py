@@ -41,7 +41,7 @@ _MAYBE = "may be refused with differential 1, where it reads protected rows"
 LINT_RULES = {
     "missing_policy_filter": "an argument becomes a name or SQL without a column policy filter",
     "inclause_brackets": "`IN ({{ x | inclause }})`: inclause brings its own parentheses",
-    "select_star": "`SELECT *`; over tables it is refused",
+    "select_star": "`SELECT *` as the outermost SELECT; over tables it is refused",
     "limit_in_subquery": f"LIMIT below the outermost SELECT; {_MAYBE}",
     "table_not_linked": "FROM reads something else than a linked table, CTE or subquery; refused",
     "window": f"a window without PARTITION BY below an aggregation; {_MAYBE}",
@@ -233,7 +233,7 @@ def _line_of(node: exp.Expr, text: str) -> int:
 
 
 def _clause_finding(node: exp.Expr, select: exp.Select) -> Finding | None:
-    if isinstance(node, exp.Star) and isinstance(node.parent, exp.Select):
+    if isinstance(node, exp.Star) and node.parent is select:
         return _finding(
             node,
             "select_star",

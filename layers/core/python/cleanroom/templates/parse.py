@@ -42,15 +42,40 @@ def parse(sql: str, *, dialect: str) -> exp.Select:
         _too_large("the rendered text is nested too deeply")
     except _PARSER_FAILURES as error:
         _not_sql(dialect, error)
-    if len(statements) != 1 or not isinstance(statements[0], exp.Select):
+    tree = _select_of(statements[0]) if len(statements) == 1 else None
+    if tree is None:
         refuse(
             "a template renders to exactly one SELECT statement",
             rule="not_one_select",
-            cure="write one SELECT; several questions can be CTEs of one SELECT",
-            at=statements[0] if statements else None,
+            cure="write one SELECT; several questions can be CTEs of one SELECT, or the parts of a UNION ALL",
+            at=statements[-1] if statements else None,
         )
-    _within_limits(statements[0])
-    return statements[0]
+    _within_limits(tree)
+    return tree
+
+
+def _select_of(node: exp.Expr) -> exp.Select | None:
+    """Return the statement as a SELECT: brackets around it fall away, a UNION becomes what is selected from.
+
+    The columns of a UNION have the names that its first part gives them; its ORDER BY, LIMIT and OFFSET are the
+    SELECT's.
+    """
+    while isinstance(node, exp.Subquery) and {name for name, value in node.args.items() if value} <= {"this"}:
+        node = node.this
+    if isinstance(node, exp.Select):
+        return node
+    first = node
+    while isinstance(first, exp.SetOperation | exp.Subquery):
+        first = first.this
+    if not isinstance(node, exp.SetOperation) or not isinstance(first, exp.Select):
+        return None
+    names = [entry.alias_or_name or f"column_{place}" for place, entry in enumerate(first.expressions, start=1)]
+    listed = [exp.Star() if name == "*" else exp.column(exp.to_identifier(name, quoted=True)) for name in names]
+    outer = exp.Select(expressions=listed)
+    for part in ("order", "limit", "offset"):
+        outer.set(part, node.args.get(part))
+        node.set(part, None)
+    return outer.from_(exp.Subquery(this=node, alias=exp.TableAlias(this=exp.to_identifier("united"))), copy=False)
 
 
 def canonical_text(tree: exp.Expr, *, dialect: str) -> str:

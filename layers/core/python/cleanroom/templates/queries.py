@@ -33,7 +33,7 @@ from cleanroom.templates.plain_aggregates import plain_aggregate
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import ENTITY, Path, Relation, World, table_relation
 from cleanroom.templates.scalars import Scalar, native_type, require
-from cleanroom.templates.selects import Rows, Wanted, finished, rows_of, wanted_of
+from cleanroom.templates.selects import Rows, Star, Wanted, finished, rows_of, wanted_of
 from cleanroom.templates.subqueries import Around, Inner, is_subquery, subquery_value
 from cleanroom.templates.trees import aliased, bracketed, column, fragment, integer, is_written_out, named, to_sql
 from cleanroom.templates.unions import union_all
@@ -73,6 +73,7 @@ class Queries:
         self.used: dict[str, LinkedTable] = {}
         self._measured = count()
         self._drafts: dict[int, Draft] = {}
+        self._mentioned: frozenset[str] = frozenset()
 
     @property
     def drafts(self) -> list[Draft]:
@@ -83,18 +84,28 @@ class Queries:
         """Return a fresh alias."""
         return f"r{next(self._aliases)}"
 
-    def relation(self, node: exp.Expr, ctes: Mapping[str, _Cte] | None = None) -> Relation:
-        """Return what a SELECT gives.
+    def outermost(self, node: exp.Select) -> Relation:
+        """Return what the outermost SELECT gives; `relation` is for those inside it.
+
+        Raises:
+            TemplateRefusedError: any rule.
+        """
+        self._mentioned = frozenset(i.name.lower() for i in node.find_all(exp.Identifier))
+        return self._finished(*self._read(node, {}, star=Star(over_tables=False)))
+
+    def relation(self, node: exp.Expr, ctes: Mapping[str, _Cte], *, whole: bool = False) -> Relation:
+        """Return what a SELECT in FROM or in a CTE gives.
 
         Args:
             node: from the parser.
             ctes: those of the queries around it.
+            whole: all columns count, also those whose names are nowhere in the query.
 
         Raises:
             TemplateRefusedError: any rule.
         """
         if isinstance(node, exp.SetOperation):
-            return self._union(node, ctes or {})
+            return self._union(node, ctes)
         if not isinstance(node, exp.Select):
             refuse(
                 "only SELECT is supported here, no VALUES or other query",
@@ -102,8 +113,9 @@ class Queries:
                 cure="write one SELECT",
                 at=node,
             )
-        rows, wanted, known = self._read(node, ctes or {})
-        return self._finished(rows, wanted, known)
+        by_place = whole or any(node.args.get(part) is not None for part in ("distinct", "group", "order"))
+        star = Star(over_tables=True, names=None if by_place else self._mentioned)
+        return self._finished(*self._read(node, ctes, star=star))
 
     def _finished(self, rows: Rows, wanted: Wanted, ctes: Mapping[str, _Cte]) -> Relation:
         """Return what a SELECT gives that is no correlated subquery."""
@@ -136,7 +148,7 @@ class Queries:
             )
         only(node, {"this", "expression", "distinct", "with_"})
         known = self._with(node, ctes)
-        parts = [self.relation(_bare(side), known) for side in (node.this, node.expression)]
+        parts = [self.relation(_bare(side), known, whole=True) for side in (node.this, node.expression)]
         united = union_all(parts, alias=self.alias(), at=node)
         if not node.args.get("distinct"):
             return united
@@ -169,7 +181,7 @@ class Queries:
         return known
 
     def _read(
-        self, node: exp.Select, ctes: Mapping[str, _Cte], *, around: Around | None = None
+        self, node: exp.Select, ctes: Mapping[str, _Cte], *, star: Star, around: Around | None = None
     ) -> tuple[Rows, Wanted, Mapping[str, _Cte]]:
         """Return what a SELECT reads, what it asks for, and the CTEs that it knows."""
         node = written_out(node)
@@ -182,14 +194,14 @@ class Queries:
             alias=self.alias,
             around=around,
         )
-        return rows, wanted_of(node, rows), known
+        return rows, wanted_of(node, rows, star=star), known
 
     def _inner(self, query: exp.Expr, around: Around, ctes: Mapping[str, _Cte]) -> Inner:
         """Return what a subquery in an expression gives for a row of the query around it."""
         if not isinstance(query, exp.Select):
-            relation = self.relation(query, ctes)
+            relation = self.relation(query, ctes, whole=True)
             return Inner(relation=relation, protected=relation.entity)
-        rows, wanted, known = self._read(query, ctes, around=around)
+        rows, wanted, known = self._read(query, ctes, star=Star(over_tables=True), around=around)
         if not rows.correlated:
             relation = self._finished(rows, wanted, known)
             return Inner(relation=relation, protected=relation.entity)
@@ -221,7 +233,8 @@ class Queries:
         Raises:
             TemplateRefusedError: any rule; `rows_released` where the owner set a smallest group (B-80).
         """
-        rows, wanted, ctes = self._read(node, {})
+        self._mentioned = frozenset(i.name.lower() for i in node.find_all(exp.Identifier))
+        rows, wanted, ctes = self._read(node, {}, star=Star(over_tables=False))
         keys = group_keys(wanted.keys, rows.scope)
         if rows.world is World.OWNED and (not wanted.grouped or holds_entity(k for _, k in keys)):
             refuse(
@@ -286,16 +299,19 @@ class Queries:
             )
 
     def _projected(self, rows: Rows, wanted: Wanted) -> Relation:
-        if rows.world is World.OWNED and (wanted.order or wanted.limit is not None or wanted.offset is not None):
+        if rows.world is World.OWNED and (wanted.limit is not None or wanted.offset is not None):
             refuse(
-                "ORDER BY or LIMIT over protected rows: which rows remain depends on other entities",
+                "LIMIT over protected rows: which rows remain depends on other entities",
                 rule="limit_on_protected",
-                cure="order and limit what the aggregation gives",
-                at=wanted.node.args.get("limit") or wanted.node.args.get("order"),
+                cure="limit what the aggregation gives; the first rows of each entity are "
+                "QUALIFY ROW_NUMBER() OVER (PARTITION BY <entity> ORDER BY …) <= n",
+                at=wanted.node.args.get("limit") or wanted.node.args.get("offset"),
             )
         scope = self._windowed(rows.scope, rows, wanted)
         outputs = [translate(e, scope) for e in wanted.expressions]
         order = [_ordered(o, translate(o.this, scope)) for o in wanted.order]
+        if rows.world is World.OWNED:  # without LIMIT, the order of what is aggregated above says nothing
+            order = []
         most = rows.most_rows_per_entity
         if wanted.qualify is not None:
             numbers = [n for c in conjuncts(wanted.qualify) if (n := most_rows(c, scope)) is not None]
@@ -406,18 +422,20 @@ class Queries:
         """Aggregate rows that need no noise: public ones, noisy ones, or those of one entity."""
         owned = rows.world is World.OWNED and holds_entity(k for _, k in keys)
         noisy = rows.world is World.RELEASED
-        if owned and (wanted.order or wanted.limit is not None):
+        if owned and (wanted.limit is not None or wanted.offset is not None):
             refuse(
-                "ORDER BY or LIMIT over protected rows: which rows remain depends on other entities",
+                "LIMIT over protected rows: which rows remain depends on other entities",
                 rule="limit_on_protected",
-                cure="order and limit what the last aggregation gives",
-                at=wanted.node,
+                cure="limit what the last aggregation gives",
+                at=wanted.node.args.get("limit") or wanted.node.args.get("offset"),
             )
         grouped = self._grouped(rows, wanted, keys, ctes, least=least)
         select, scope = grouped.select, grouped.scope
         listed = self._windowed(scope, rows, wanted, grouped=grouped)
         outputs = [translate(e, listed) for e in wanted.expressions]
         order = [_ordered(o, translate(o.this, listed)) for o in wanted.order]
+        if owned:
+            order = []
         if wanted.having is not None:
             having = require(
                 translate(wanted.having, scope), frozenset({ColumnType.BOOLEAN}), what="HAVING", at=wanted.having

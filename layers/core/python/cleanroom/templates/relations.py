@@ -286,7 +286,7 @@ class RowScope:
         """
         self.items = items
         self.correlated = False
-        self._merged = merged or {}
+        self.merged = merged or {}
         self._subquery = subquery
         self._around = around
 
@@ -307,8 +307,8 @@ class RowScope:
         if node.args.get("db") or node.args.get("catalog") or not isinstance(node.this, exp.Identifier):
             return None
         name, of = node.name.lower(), node.table.lower()
-        if not of and name in self._merged:
-            of = self._merged[name]
+        if not of and name in self.merged:
+            of = self.merged[name]
         candidates = [i for i in self.items if name in i.columns and of in ("", i.name)]
         if len(candidates) > 1 or (candidates and candidates[0].columns[name] is None):
             refuse(

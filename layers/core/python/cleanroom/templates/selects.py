@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 
 from sqlglot import exp
 
+from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.addnoise import is_addnoise
 from cleanroom.templates.aggregates import is_aggregate
 from cleanroom.templates.expressions import translate
 from cleanroom.templates.fingerprints import without_aliases
 from cleanroom.templates.function_rules import literal_integer
-from cleanroom.templates.joins import Alias, Joined, Resolve, Subquery, conjuncts, item_of, where_condition
+from cleanroom.templates.joins import Alias, Joined, Resolve, Subquery, conjuncts, flat_from, item_of, where_condition
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import ENTITY, Entity, Output, Relation, RowScope, World
 from cleanroom.templates.scalars import Scalar
@@ -111,6 +112,19 @@ class Wanted:
         return [*self.expressions, *filters, *(o.this for o in self.order)]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Star:
+    """What `*` stands for in one SELECT.
+
+    Attributes:
+        over_tables: whether it may stand for the columns of tables, and not only for those of released relations.
+        names: lower-case names that can be asked for above; None where all columns are needed.
+    """
+
+    over_tables: bool
+    names: frozenset[str] | None = None
+
+
 def rows_of(
     node: exp.Select,
     *,
@@ -140,8 +154,9 @@ def rows_of(
     only(source, {"this"})
     where = node.args.get("where")
     conditions = conjuncts(where.this) if where is not None else []
-    joined = Joined(item_of(source.this, resolve=resolve, subquery=subquery, alias=alias), alias=alias)
-    for join in node.args.get("joins") or []:
+    first, joins = flat_from(source.this)
+    joined = Joined(item_of(first, resolve=resolve, subquery=subquery, alias=alias), alias=alias)
+    for join in [*joins, *(node.args.get("joins") or [])]:
         joined.join(join, item_of(join.this, resolve=resolve, subquery=subquery, alias=alias), where=conditions)
     tie = None if around is None else joined.tie(around.items, around.entity, conditions)
     joined.finish()
@@ -181,8 +196,13 @@ def rows_of(
     )
 
 
-def wanted_of(node: exp.Select, rows: Rows) -> Wanted:
+def wanted_of(node: exp.Select, rows: Rows, *, star: Star) -> Wanted:
     """Return what the SELECT asks for, with ordinals and aliases replaced by what they stand for.
+
+    Args:
+        node: from the parser.
+        rows: what it reads.
+        star: what `*` over tables stands for.
 
     Raises:
         TemplateRefusedError: rules `star`, `unsupported_clause`, `bad_ordinal`.
@@ -195,7 +215,7 @@ def wanted_of(node: exp.Select, rows: Rows) -> Wanted:
     aliases: dict[str, exp.Expr] = {}
     for position, entry in enumerate(node.expressions):
         if _is_star(entry):
-            for name, expression in _expanded(entry, rows):
+            for name, expression in _expanded(entry, rows, star=star):
                 names.append(name)
                 expressions.append(expression)
             continue
@@ -294,24 +314,38 @@ def _is_star(entry: exp.Expr) -> bool:
     return isinstance(entry, exp.Star) or (isinstance(entry, exp.Column) and isinstance(entry.this, exp.Star))
 
 
-def _expanded(entry: exp.Expr, rows: Rows) -> list[tuple[str, exp.Expr]]:
-    """Return all columns that a star stands for; only noisy numbers and their keys may be asked for so."""
-    if rows.world is not World.RELEASED:
-        refuse("SELECT * is not supported over tables", rule="star", cure="name the columns", at=entry)
-    star = entry if isinstance(entry, exp.Star) else entry.this
-    only(star, ())
+def _expanded(entry: exp.Expr, rows: Rows, *, star: Star) -> list[tuple[str, exp.Expr]]:
+    """Return the columns that a star stands for; those of a type that queries cannot use are none.
+
+    A column that USING merged stands there once. Where only some names can be asked for above, only those stand
+    there, so that a table's other columns are not read.
+    """
+    if rows.world is not World.RELEASED and not star.over_tables:
+        refuse(
+            "SELECT * over tables is not supported here: what a template releases does not grow with a table",
+            rule="star",
+            cure="name the columns; a CTE or subquery may say * under a SELECT that names them",
+            at=entry,
+        )
+    only(entry if isinstance(entry, exp.Star) else entry.this, ())
     of = entry.args["table"].name.lower() if isinstance(entry, exp.Column) and entry.args.get("table") else ""
     found: list[tuple[str, exp.Expr]] = []
     for item in rows.scope.items:
-        if of in ("", item.name):
-            for output in item.relation.outputs:
-                reference = exp.column(
-                    exp.to_identifier(output.name, quoted=True), table=exp.to_identifier(item.name, quoted=True)
-                )
-                found.append((output.name, reference))
+        if of not in ("", item.name):
+            continue
+        for output in item.relation.outputs:
+            name = output.name.lower()
+            merged_elsewhere = not of and rows.scope.merged.get(name, item.name) != item.name
+            if output.scalar.type is ColumnType.OTHER or merged_elsewhere:
+                continue
+            reference = exp.column(
+                exp.to_identifier(output.name, quoted=True), table=exp.to_identifier(item.name, quoted=True)
+            )
+            found.append((output.name, reference))
     if not found:
         refuse("the star stands for nothing", rule="unknown_column", cure="name the columns", at=entry)
-    return found
+    named_above = [(n, e) for n, e in found if star.names is None or n.lower() in star.names]
+    return named_above or found[:1]
 
 
 def _aggregates(node: exp.Expr) -> bool:
