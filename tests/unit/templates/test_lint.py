@@ -36,6 +36,7 @@ def test_the_noisy_count_template_is_clean():
         (f"SELECT cleanroom.addnoise(COUNT(*), 0.1) {FROM}", (1, "addnoise_arguments")),
         (f"SELECT cleanroom.addnoise(COUNT(*), -1, {NOISE}) {FROM}", (1, "addnoise_arguments")),
         (f"SELECT\n *\n{FROM}", (2, "select_star")),
+        (f"SELECT COUNT(*) FROM (SELECT * {FROM}) s", (1, "unnoised_number")),
         (f"SELECT p.a\n{FROM}", (1, "returns_rows")),
         (f"SELECT COUNT(*) FROM (\n\nSELECT p.a {FROM} LIMIT 5) s", (3, "limit_in_subquery")),
         (f"WITH s AS (SELECT p.a {FROM} LIMIT 5) SELECT COUNT(*) FROM s", (1, "limit_in_subquery")),
@@ -127,8 +128,8 @@ def test_no_refusal_is_foretold_where_the_compiler_has_none(text):
 @pytest.mark.parametrize(
     "text",
     [
-        "SELECT STDDEV(age) AS n FROM customers",
-        "SELECT MEDIAN(age) AS n FROM customers",
+        "SELECT KURTOSIS(age) AS n FROM customers",
+        "SELECT LISTAGG(city) AS n FROM customers",
         "SELECT ANY_VALUE(city) AS n FROM customers",
         "SELECT COUNT(*) AS n FROM customers WHERE MONTHS_BETWEEN(seen, since) > 1",
     ],

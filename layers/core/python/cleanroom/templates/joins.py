@@ -329,7 +329,7 @@ def _query_in(node: exp.Subquery, *, named: bool) -> exp.Expr:
     """Return the query in brackets in FROM; joins in brackets, with a name, are one that selects all their columns."""
     if not _is_source(node.this):
         only(node, {"this", "alias"})
-        inner = node.this
+        inner: exp.Expr = node.this
         while isinstance(inner, exp.Subquery):
             only(inner, {"this"})
             inner = inner.this

@@ -18,6 +18,7 @@ from sqlglot import exp
 from cleanroom.errors import TemplateRefusedError
 from cleanroom.templates import jinja_tree, parse
 from cleanroom.templates.addnoise import is_addnoise, read_addnoise
+from cleanroom.templates.aggregates import PAIRED, QUANTILES, SPREADS
 from cleanroom.templates.functions import allowed_function
 from cleanroom.templates.operators import OPERATORS
 from cleanroom.templates.policy_filters import POLICY_FILTERS
@@ -30,7 +31,10 @@ _IN_IDENTIFIER = re.compile(r"\bidentifier\s*\(\s*\Z", re.IGNORECASE)
 _STAND_IN = "lint_argument"
 _STAND_IN_TABLE = "lint.lint_table"
 _RANDOM = (exp.Rand, exp.Randn, exp.Uuid, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.Randstr)
-_MEASURED = (exp.Count, exp.CountIf, exp.Sum, exp.Avg)
+_MEASURED = (
+    *(exp.Count, exp.CountIf, exp.Sum, exp.Avg, exp.ApproxDistinct, exp.Hll),
+    *(*SPREADS, *PAIRED, *(kind for kind in QUANTILES if kind not in (exp.Min, exp.Max, exp.WithinGroup))),
+)
 _ROW_VALUES = (
     *(exp.AnyValue, exp.ArrayAgg, exp.ArrayConcatAgg, exp.ArrayUniqueAgg, exp.First, exp.Last, exp.FirstValue),
     *(exp.LastValue, exp.NthValue, exp.GroupConcat, exp.Mode, exp.ArgMax, exp.ArgMin, exp.JSONObjectAgg),
