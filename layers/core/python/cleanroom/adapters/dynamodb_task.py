@@ -29,7 +29,7 @@ class TaskItems:
 
     The task itself is written first, together with its line in the history; then every copy is brought to its
     revision; a change returns when all are. A charge reads task and copy at once, brings its copy forward where it
-    is behind, and is applied only if the copy still has the revision that it has read. See docs/adr/0014.
+    is behind, and is applied only if the copy still has the revision that it has read. See docs/adr/0016.
     """
 
     table: Table
