@@ -1,6 +1,6 @@
 """benchmarks: `make bench`: measure everything in one run, print one table, keep it under `.bench`.
 
-`python -m benchmarks [section ...] [--rounds N] [--scale-factor N]`; sections: exact accuracy samplers cold warm.
+`python -m benchmarks [section ...] [--rounds N] [--scale-factor N]`; sections: exact accuracy samplers cold warm charges.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "layers" / "core
 
 from typing import TYPE_CHECKING
 
-from benchmarks import accuracy, cold_start, exact, samplers, warm_request
+from benchmarks import accuracy, charges, cold_start, exact, samplers, warm_request
 from benchmarks.data import WORK
 from benchmarks.measure import Accuracy, Spread, interleaved, paired_ratio
 from benchmarks.report import Row, as_json, as_markdown, as_text, figures, seconds
@@ -125,12 +125,34 @@ def warm_rows(options: argparse.Namespace) -> Iterator[Row]:
     )
 
 
+def charge_rows(options: argparse.Namespace) -> Iterator[Row]:
+    """Time charges."""
+    section = "a charge / a bare conditional update of one item, on the emulated DynamoDB"
+    for found in charges.compare(rounds=options.rounds):
+        yield Row(
+            section=section,
+            what=f"{found.how}, calls per second",
+            ours=figures(found.ours_rate.median),
+            beside=figures(found.bare_rate.median),
+            ratio=found.rate_ratio,
+            note="the emulator's own time is in both",
+        )
+        for name, ours, bare, ratio in (
+            ("p50", found.ours_p50, found.bare_p50, found.p50_ratio),
+            ("p99", found.ours_p99, found.bare_p99, found.p99_ratio),
+        ):
+            yield Row(
+                section=section, what=f"{found.how}, {name}", ours=seconds(ours), beside=seconds(bare), ratio=ratio
+            )
+
+
 SECTIONS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "exact": exact_rows,
     "accuracy": accuracy_rows,
     "samplers": sampler_rows,
     "cold": cold_rows,
     "warm": warm_rows,
+    "charges": charge_rows,
 }
 
 
