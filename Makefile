@@ -64,7 +64,7 @@ up: setup ## start the stack and keep it; .local/stack.json says how to reach it
 down: setup ## stop it
 	@$(BIN)/python -m local.stack down
 
-bench: .venv-bench/.ready ## measure: engine, samplers, cold start, warm request
+bench: .venv-bench/.ready ## measure: engine, samplers, cold start, warm request, charges
 	@.venv-bench/bin/python -m benchmarks
 
 peers: .venv-bench/.ready ## measure side by side with other systems, each in an environment of its own (long)

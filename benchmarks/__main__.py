@@ -1,6 +1,7 @@
 """benchmarks: `make bench`: measure everything in one run, print one table, keep it under `.bench`.
 
-`python -m benchmarks [section ...] [--rounds N] [--scale-factor N]`; sections: exact accuracy samplers cold warm charges.
+`python -m benchmarks [section ...] [--rounds N] [--scale-factor N]`; sections: exact accuracy samplers cold warm
+charges.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ def machine(world_of):
 
 
 def test_ten_thousand_commands_leave_ledger_and_model_the_same():
-    """B-50 to B-53, B-60, B-61; more with `python -m tests.ledger.long_run`."""
+    """B-51, B-52, B-53, B-60, B-61; more with `python -m tests.ledger.long_run`."""
     under_test, counted = machine(memory_world)
     run_state_machine_as_test(under_test, settings=MEMORY)
     assert counted["commands"] >= 10_000
