@@ -41,20 +41,18 @@ POINTS = {
     "noise: entropy.bytes": "draws **noise**",
     "noise: releases.put_drawn_if_absent": "stores noisy integers, once",
     "noise: engine.query": "makes the table of them",
-    "noise: ledger.spending": "reads what was spent, for the receipt",
-    "noise: ledger.standing": "the same, for the budgets shown",
+    "noise: ledger.standing": "reads what was spent, for receipt and release",
     "noise: signer.key": "asks for the public key",
     "noise: releases.keep_receipt_key": "keeps the public key",
     "noise: signer.sign": "signs the receipt",
     "noise: releases.put_if_absent": "stores the **release**, once",
     "noise: releases.put_derived": "stores its CSV",
-    "noise: ledger.remember": "keeps it as the answer to its question",
-    "noise: ledger.advance": "released",
+    "noise: ledger.advance": "released, and kept as the answer to its question",
     "noise: exact.delete": "removes the exact integers",
     "run: pace.hold": "answers the caller",
 }
 """Each point, in the order of a run, and what happens there."""
-READS = tuple(point for point in POINTS if re.search(r"run$|snapshot|terms|resolve|get|spending|standing|key$", point))
+READS = tuple(point for point in POINTS if re.search(r"run$|snapshot|terms|resolve|get|standing|key$", point))
 """Calls that change nothing: a lost reply of theirs is a time-out."""
 IN_PROCESS = ("run: engine.execute", "noise: engine.query", "noise: entropy.bytes", "run: pace.hold")
 """No reply can be lost there: what is called is in the same process."""

@@ -75,38 +75,38 @@ class LostLine(MemoryLedger):
 class ChangedLine(MemoryLedger):
     """A line is changed after it was written, and its hash is not."""
 
-    def advance(self, run_id, *, to, at, known=None):
+    def advance(self, run_id, *, to, at, **given):
         for chains in self._lines.values():
             for lines in chains.values():
                 lines[:] = [replace(line, party="nobody") if line.run_id == run_id else line for line in lines]
-        return super().advance(run_id, to=to, at=at, known=known)
+        return super().advance(run_id, to=to, at=at, **given)
 
 
 class DoubleRelease(MemoryLedger):
     """Releasing a run again makes room for another unfinished run again."""
 
-    def advance(self, run_id, *, to, at, known=None):
+    def advance(self, run_id, *, to, at, **given):
         run = self._runs.get(run_id)
         if run is not None and run.state is to is RunState.RELEASED:
             self._runs[run_id] = replace(run, state=RunState.EXECUTED)
-        return super().advance(run_id, to=to, at=at, known=known)
+        return super().advance(run_id, to=to, at=at, **given)
 
 
 class Backwards(MemoryLedger):
     """A failed run can be executed again."""
 
-    def advance(self, run_id, *, to, at, known=None):
+    def advance(self, run_id, *, to, at, **given):
         run = self._runs.get(run_id)
         if run is not None and run.state is RunState.FAILED:
             self._runs[run_id] = replace(run, state=RunState.CHARGED)
-        return super().advance(run_id, to=to, at=at, known=known)
+        return super().advance(run_id, to=to, at=at, **given)
 
 
 class Refund(MemoryLedger):
     """A run that failed gets its price back."""
 
-    def advance(self, run_id, *, to, at, known=None):
-        run = super().advance(run_id, to=to, at=at, known=known)
+    def advance(self, run_id, *, to, at, **given):
+        run = super().advance(run_id, to=to, at=at, **given)
         if to is RunState.FAILED:
             for key, price in zip(run.budgets, run.prices, strict=True):
                 ever = self._lifetime_spent[key]
