@@ -477,7 +477,7 @@ class Queries:
                 f"SUM({number})",
                 f"AVG({number})",
                 f"SUM({number}) / COUNT({number})",
-                *self.further(scope, entities, number),
+                *(self.further(scope, entities, number) if self.rng.random() < 0.4 else []),
             )
             if self.rng.random() < 0.1 and call.count("(") and "/" not in call:
                 call += f" FILTER (WHERE {self.expression(T.BOOLEAN, scope)})"

@@ -27,7 +27,7 @@ def test_no_accepted_query_shows_more_of_an_entity_than_is_declared():
 def test_the_fuzzer_asks_joins_subqueries_and_private_and_public_groups():
     """What is accepted is not the easy part only."""
     rng, seen = random.Random(7), Counter()
-    for _ in range(150):
+    for _ in range(220):
         case = random_case(rng)
         try:
             plan = case.compiled()

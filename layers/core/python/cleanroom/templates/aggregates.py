@@ -293,17 +293,14 @@ def _paired(call: CallOf, label: str) -> Aggregate:
     x, y = (summable(translate(n, call.rows), what=spelled(node), at=at) for n in (node.this, node.expression))
     for argument in (x, y):
         require_range(argument, at=at)
-    present = [_present(a) for a in (x, y)]
-    both = combine(":a AND :b", kind=ColumnType.BOOLEAN, nullable=False, a=present[0], b=present[1])
-    if call.condition is not None:
-        both = combine(":a AND :b", kind=ColumnType.BOOLEAN, a=both, b=call.condition)
-    first, second = filtered(x, both), filtered(y, both)
+    first, second = (call.kept(filtered(one, _present(other))) for one, other in ((x, y), (y, x)))
     return Aggregate(function=PAIRED[type(node)], argument=first, second=second, label=label)
 
 
 def _present(argument: Scalar) -> Scalar:
-    text = ":a IS NOT NULL AND ISFINITE(:a)" if argument.type is ColumnType.DOUBLE else ":a IS NOT NULL"
-    return combine(text, kind=ColumnType.BOOLEAN, nullable=False, a=argument)
+    """Return whether a value counts: neither NULL nor NaN nor infinite; possibly NULL instead of FALSE."""
+    text = "ISFINITE(:a)" if argument.type is ColumnType.DOUBLE else ":a IS NOT NULL"
+    return combine(text, kind=ColumnType.BOOLEAN, a=argument)
 
 
 QUANTILES = (

@@ -136,7 +136,7 @@ def _pairs(draft: Draft) -> exp.Select:
         family, argument = _family(c), c.part.argument
         value = f"v{number}"
         if c.part.kind is PartKind.SUM and argument is not None and c.grid is not None:
-            inner = inner.select(named(scaled(argument, c.grid), value), copy=False)
+            inner = inner.select(named(scaled(argument, c.grid, never_nan=c.part.never_nan), value), copy=False)
             steps = clamped(column(value, "r"), c.grid)
             # Each step count is below 2^22, so a sum in 64 bits would need 2^41 rows of one entity to overflow.
             total = fragment("CAST(COALESCE(SUM_NO_OVERFLOW(:v), 0) AS BIGINT)", v=steps)

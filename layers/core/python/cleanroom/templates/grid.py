@@ -101,16 +101,21 @@ def _power_of_two_at_most(value: Fraction) -> Fraction:
     return power if power <= value else power / 2
 
 
-def scaled(argument: Scalar, grid: Grid) -> exp.Expr:
+def scaled(argument: Scalar, grid: Grid, *, never_nan: bool = False) -> exp.Expr:
     """Return SQL for the value in steps from the middle, as DOUBLE: NULL for NULL, NaN and infinities.
 
     The product with a power of two is exact in doubles; taking off the middle may round, by a function of the row
     alone, and the clamp comes after it.
+
+    Args:
+        argument: the expression.
+        grid: of its range.
+        never_nan: it is never NaN, and an infinity counts as a number, which the clamp sees to.
     """
     value = fragment("CAST(:x AS DOUBLE) * :s", x=argument.sql, s=double(1 / grid.unit))
     if grid.middle:
         value = fragment(":v - :m", v=value, m=double(Fraction(grid.middle)))
-    if argument.type is not ColumnType.DOUBLE:
+    if argument.type is not ColumnType.DOUBLE or never_nan:
         return value
     return fragment("CASE WHEN ISFINITE(:x) THEN :v END", x=argument.sql, v=value)
 

@@ -45,12 +45,14 @@ class Part:
         argument_key: equal for equal arguments.
         argument: for values and sums; for entities where not all of them count.
         counted: for sums: whose values the count that belongs to them counts; None: the argument's.
+        never_nan: an argument of doubles that is NULL or a number or an infinity, which is clamped like a number.
     """
 
     kind: PartKind
     argument_key: str = ""
     argument: Scalar | None = None
     counted: Scalar | None = None
+    never_nan: bool = False
 
     @property
     def key(self) -> tuple[PartKind, str]:
@@ -126,10 +128,10 @@ def parts_of(aggregate: Aggregate) -> tuple[Part, ...]:
     if aggregate.function is AggregateFunction.AVG:
         return (total, count_part(total))
     if y is None:
-        return (total, sum_part(moment(x, x), counted=x), count_part(total))
-    parts: tuple[Part, ...] = (total, sum_part(y, counted=x), sum_part(moment(x, y), counted=x))
+        return (total, moment_part(x, x, counted=x), count_part(total))
+    parts: tuple[Part, ...] = (total, sum_part(y, counted=x), moment_part(x, y, counted=x))
     if aggregate.function is AggregateFunction.CORR:
-        parts += (sum_part(moment(x, x), counted=x), sum_part(moment(y, y), counted=x))
+        parts += (moment_part(x, x, counted=x), moment_part(y, y, counted=x))
     return (*parts, count_part(total))
 
 
@@ -138,34 +140,55 @@ def sum_part(argument: Scalar, *, counted: Scalar | None = None) -> Part:
     return Part(kind=PartKind.SUM, argument_key=to_sql(argument.sql), argument=argument, counted=counted)
 
 
-def moment(x: Scalar, y: Scalar) -> Scalar:
-    """Return (x - a)(y - b) of clamped values, a and b being the middles of their grids: what a variance is made of.
+def moment_part(x: Scalar, y: Scalar, *, counted: Scalar) -> Part:
+    """Return the sum of (x - a)(y - b), a and b being the middles of their grids: what a variance is made of.
 
-    Both are clamped to their ranges before, so that the product is finite, in a range known from theirs, and NULL in
-    the same rows as they are.
+    It is NULL in the same rows as they are, and else a number or an infinity. Values outside their ranges count as the
+    nearest end: of a square the clamp of the product sees to that, of a product of two each is clamped before. Operands
+    are written as few times as can be, for they may be long.
+
+    Args:
+        x, y: NULL in the same rows; the same for a square.
+        counted: whose values are counted for it.
     """
-    first, second = _around_middle(x), _around_middle(y)
+    first, second = (grid_of(v, centred=True, at=exp.Null()) for v in (x, y))
     squared = to_sql(x.sql) == to_sql(y.sql)
-    span = spans.times(first.span, second.span)
+    span = spans.times(_centred(first), _centred(second))
     if squared and span.hi is not None:
         span = Span(lo=Fraction(0), hi=span.hi if span.lo is None else max(span.hi, -span.lo))
-    return combine(":a * :b", kind=ColumnType.DOUBLE, span=span, a=first, b=second)
+    text = "(:a - :m) * (:a - :m)" if squared else "(:x) * (:y)"
+    parts = {"a": cast(x, ColumnType.DOUBLE), "m": _constant(first.middle * first.unit)}
+    if not squared:
+        parts = {"x": _clamped(x, first), "y": _clamped(y, second)}
+    if x.type is ColumnType.DOUBLE or y.type is ColumnType.DOUBLE:
+        finite = {f"f{i}": v for i, v in enumerate((x,) if squared else (x, y)) if v.type is ColumnType.DOUBLE}
+        text = f"CASE WHEN {' AND '.join(f'ISFINITE(:{name})' for name in finite)} THEN {text} END"
+        parts |= finite
+    product = combine(text, kind=ColumnType.DOUBLE, span=span, nullable=True, **parts)
+    return Part(kind=PartKind.SUM, argument_key=to_sql(product.sql), argument=product, counted=counted, never_nan=True)
 
 
-def _around_middle(x: Scalar) -> Scalar:
-    grid = grid_of(x, centred=True, at=exp.Null())
-    # Each clamp compares, so that NULL stays NULL; NaN and infinities become NULL first, as where they are counted.
-    value = cast(x, ColumnType.DOUBLE)
-    if x.type is ColumnType.DOUBLE:
-        value = combine("CASE WHEN ISFINITE(:a) THEN :a END", kind=ColumnType.DOUBLE, a=value)
+def _centred(grid: Grid) -> Span:
     middle = grid.middle * grid.unit
-    lo, hi = (Scalar(sql=double(v), type=ColumnType.DOUBLE, nullable=False, constant=True) for v in (grid.lo, grid.hi))
-    clamped = combine(
-        "CASE WHEN :a > :hi THEN :hi WHEN :a < :lo THEN :lo ELSE :a END", kind=ColumnType.DOUBLE, a=value, lo=lo, hi=hi
+    return Span(lo=grid.lo - middle, hi=grid.hi - middle)
+
+
+def _clamped(x: Scalar, grid: Grid) -> Scalar:
+    """Return a value within its range, less the middle of its grid; NULL stays NULL, for each clamp compares."""
+    return combine(
+        "CASE WHEN :a > :hi THEN :high WHEN :a < :lo THEN :low ELSE :a - :m END",
+        kind=ColumnType.DOUBLE,
+        a=cast(x, ColumnType.DOUBLE),
+        hi=_constant(grid.hi),
+        lo=_constant(grid.lo),
+        m=_constant(grid.middle * grid.unit),
+        high=_constant(grid.hi - grid.middle * grid.unit),
+        low=_constant(grid.lo - grid.middle * grid.unit),
     )
-    centre = Scalar(sql=double(middle), type=ColumnType.DOUBLE, nullable=False, constant=True)
-    span = Span(lo=grid.lo - middle, hi=grid.hi - middle)
-    return combine(":a - :m", kind=ColumnType.DOUBLE, span=span, a=clamped, m=centre)
+
+
+def _constant(value: Fraction) -> Scalar:
+    return Scalar(sql=double(value), type=ColumnType.DOUBLE, nullable=False, constant=True)
 
 
 def count_part(total: Part) -> Part:
