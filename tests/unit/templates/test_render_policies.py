@@ -40,6 +40,7 @@ def rendered(text: str, *, reader: str = "agency", source=(FLIGHTS,), mine=(PLAN
 def refused(text: str, **more) -> str:
     with pytest.raises(PolicyViolationError) as caught:
         rendered(text, **more)
+    assert caught.value.rule == "policy_filter"
     return f"{caught.value} / {caught.value.cure}"
 
 
@@ -193,8 +194,9 @@ def test_honest_aliases_pass():
 )
 def test_a_policy_filter_goes_with_nothing_but_sqlsafe(text):
     """B-33"""
-    with pytest.raises(TemplateRefusedError):
+    with pytest.raises(TemplateRefusedError) as caught:
         rendered(text, x="dest")
+    assert caught.value.rule in ("policy_filter_combined", "jinja_construct", "jinja_text", "jinja_call")
 
 
 @pytest.mark.parametrize(

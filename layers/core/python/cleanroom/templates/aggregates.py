@@ -438,7 +438,12 @@ def no_window(node: exp.Expr) -> None:
         TemplateRefusedError: rule `window`.
     """
     if isinstance(node, exp.Window):
-        refuse("window functions are not supported yet", rule="window", cure="use GROUP BY", at=node)
+        refuse(
+            "a window function cannot stand inside an aggregation that gets noise",
+            rule="window",
+            cure="give it a name in a subquery or CTE, and aggregate that above",
+            at=node,
+        )
 
 
 def label_of(node: exp.Expr) -> str:

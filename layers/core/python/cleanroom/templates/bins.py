@@ -34,7 +34,12 @@ def bins_of(argument: Scalar, *, at: exp.Expr) -> Bins:
     """
     lo, hi = sorted(require_range(argument, at=at))
     if not max(abs(lo), abs(hi)) < 2**200 or (lo < hi and not hi - lo > Fraction(1, 2**200)):
-        refuse("a declared range is too small or too large", rule="range_too_large", cure="declare another", at=at)
+        refuse(
+            "a declared range is too small or too large",
+            rule="range_too_large",
+            cure="declare one between 1e-60 and 1e60, or clamp with LEAST(GREATEST(x, low), high)",
+            at=at,
+        )
     if argument.type in (ColumnType.INTEGER, ColumnType.DATE):
         first, count = ceil(lo), max(floor(hi) - ceil(lo) + 1, 1)
         wide = -(-count // MOST_BINS)

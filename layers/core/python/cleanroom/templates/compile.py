@@ -90,7 +90,7 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
 def _plain(queries: Queries, tree: exp.Select, text: str) -> Plan:
     """Return the plan with DP off."""
     plain = queries.plain(tree)
-    _check_names(c.name for c in plain.release.columns)
+    _check_names((c.name for c in plain.release.columns), tree)
     _check_noise([plain.measurement])
     return Plan(
         differential=False,
@@ -104,7 +104,7 @@ def _plain(queries: Queries, tree: exp.Select, text: str) -> Plan:
     )
 
 
-def _check_released(relation: Relation, tree: exp.Expr) -> None:
+def _check_released(relation: Relation, tree: exp.Select) -> None:
     """Refuse a query whose answer is rows, or has nothing protected in it (B-38)."""
     if relation.world is World.OWNED:
         refuse(
@@ -121,7 +121,7 @@ def _check_released(relation: Relation, tree: exp.Expr) -> None:
             cure="name a table of the other party",
             at=tree,
         )
-    _check_names(o.name for o in relation.outputs)
+    _check_names((o.name for o in relation.outputs), tree)
 
 
 def _check_noise(measurements: Iterable[Measurement]) -> None:
@@ -136,14 +136,15 @@ def _check_noise(measurements: Iterable[Measurement]) -> None:
                 )
 
 
-def _check_names(names: Iterable[str]) -> None:
+def _check_names(names: Iterable[str], tree: exp.Select) -> None:
     seen: set[str] = set()
-    for name in names:
+    for place, name in enumerate(names):
         if name.lower() in seen:
             refuse(
                 f"two output columns are called {name}",
                 rule="duplicate_column",
                 cure="give each an alias of its own",
+                at=tree.expressions[place] if place < len(tree.expressions) else tree,
             )
         seen.add(name.lower())
 

@@ -6,9 +6,10 @@ from typing import NoReturn, Protocol
 
 from sqlglot import exp
 
+from cleanroom.errors import TemplateRefusedError
 from cleanroom.templates.functions import allowed_function
 from cleanroom.templates.operators import OPERATORS
-from cleanroom.templates.refusals import refuse, spelled
+from cleanroom.templates.refusals import place_of, refuse, spelled
 from cleanroom.templates.scalars import Scalar
 
 _RANDOM = (exp.Rand, exp.Uniform, exp.Randn, exp.Uuid, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime)
@@ -43,7 +44,13 @@ def translate(node: exp.Expr, scope: Scope) -> Scalar:
         handler = allowed.handler if allowed is not None else None
     if handler is None:
         _refuse_node(node)
-    return handler(node, lambda inner: translate(inner, scope))
+    try:
+        return handler(node, lambda inner: translate(inner, scope))
+    except TemplateRefusedError as refusal:
+        if refusal.line is not None:
+            raise
+        line, column = place_of(node)  # the handler made what it refuses: the expression is the place
+        raise type(refusal)(str(refusal), rule=refusal.rule, cure=refusal.cure, line=line, column=column) from None
 
 
 def _refuse_node(node: exp.Expr) -> NoReturn:
@@ -56,19 +63,25 @@ def _refuse_node(node: exp.Expr) -> NoReturn:
             at=node,
         )
     if isinstance(node, exp.Window):
-        refuse("window functions are not supported yet", rule="window", cure="use GROUP BY", at=node)
+        refuse(
+            "a window function cannot stand here",
+            rule="window",
+            cure="give it a name in a subquery or CTE, and use that above",
+            at=node,
+        )
     if isinstance(node, _RANDOM):
         refuse(
             "a non-deterministic function may stand only in the noiserand of addnoise",
             rule="not_deterministic",
-            cure="leave it out",
+            cure="pass what it would say as an argument, e.g. {{ today }}; noise needs no random numbers of the query",
             at=node,
         )
     if isinstance(node, exp.AggFunc):
         refuse(
             f"{name} cannot stand here, or has no private form yet",
             rule="aggregate_not_allowed",
-            cure="use COUNT, SUM or AVG in the SELECT list or HAVING of a grouped query",
+            cure="use COUNT, SUM or AVG in the SELECT list or HAVING of a grouped query; an aggregate of aggregates "
+            "stands above a subquery",
             at=node,
         )
     if isinstance(node, exp.Anonymous):
@@ -80,4 +93,23 @@ def _refuse_node(node: exp.Expr) -> NoReturn:
             cure="use one of the list in docs/sql.md",
             at=node,
         )
-    refuse(f"{name} is not supported in an expression", rule="unsupported_expression", cure="leave it out", at=node)
+    refuse(
+        f"{name} is not supported in an expression",
+        rule="unsupported_expression",
+        cure=_INSTEAD.get(type(node), "write it with what docs/sql.md lists under Values"),
+        at=node,
+    )
+
+
+_FIELD = "columns have simple types: ask the owner to link the field as a column"
+_INSTEAD: dict[type[exp.Expr], str] = {
+    exp.Placeholder: "write {{ x }}, and pass x as an argument of the template",
+    exp.Parameter: "write {{ x }}, and pass x as an argument of the template",
+    exp.Star: "name a column, or write COUNT(*)",
+    exp.Distinct: "put SELECT DISTINCT into a subquery, and aggregate above it",
+    exp.Bracket: _FIELD,
+    exp.Dot: _FIELD,
+    exp.JSONExtract: _FIELD,
+    exp.Array: "write IN with a list, or OR",
+    exp.Tuple: "compare the columns one by one, with AND",
+}

@@ -66,7 +66,12 @@ def grid_of(argument: Scalar, *, centred: bool, at: exp.Expr) -> Grid:
         hi = Fraction(1)
     width = hi - lo if centred else max(abs(lo), abs(hi))
     if not Fraction(1, 2**200) < width < 2**200 or not max(abs(lo), abs(hi)) < 2**200:
-        refuse("a declared range is too small or too large", rule="range_too_large", cure="declare another", at=at)
+        refuse(
+            "a declared range is too small or too large",
+            rule="range_too_large",
+            cure="declare one between 1e-60 and 1e60, or clamp with LEAST(GREATEST(x, low), high)",
+            at=at,
+        )
     unit = _power_of_two_at_most(width / STEPS)
     lowest, highest = floor(lo / unit), ceil(hi / unit)
     middle = (lowest + highest) // 2 if centred else 0

@@ -67,7 +67,12 @@ def group_keys(keys: tuple[exp.Expr, ...], rows: RowScope) -> list[tuple[str, Sc
     for key in keys:
         for part in key.walk(prune=is_subquery):
             if is_aggregate(part) or is_addnoise(part):
-                refuse("a group key cannot be an aggregate", rule="aggregate_not_allowed", cure="leave it out", at=part)
+                refuse(
+                    "a group key cannot be an aggregate",
+                    rule="aggregate_not_allowed",
+                    cure="filter on it with HAVING, or aggregate in a subquery and group by it above",
+                    at=part,
+                )
         found.setdefault(fingerprint(key, rows), translate(key, rows))
     return list(found.items())
 

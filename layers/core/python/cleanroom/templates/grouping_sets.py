@@ -47,7 +47,12 @@ def written_out(node: exp.Select) -> exp.Select:
         return node
     only(group, {"expressions"})
     if node.args.get("qualify") is not None:
-        refuse("QUALIFY with grouping sets is not supported", rule="unsupported_clause", cure="leave it out", at=node)
+        refuse(
+            "QUALIFY with grouping sets is not supported",
+            rule="unsupported_clause",
+            cure="put the grouped query in a subquery, and write QUALIFY above it",
+            at=node.args["qualify"],
+        )
     entries = [_entry(e, position) for position, e in enumerate(node.expressions)]
     sets = [tuple(_resolved(k, entries) for k in keys) for keys in _sets(group.expressions, at=group)]
     if len(sets) > MOST_SETS:

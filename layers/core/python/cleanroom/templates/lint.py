@@ -294,7 +294,7 @@ def _function_finding(node: exp.Expr) -> Finding | None:
             node,
             "not_deterministic",
             "a function whose value changes from call to call may stand only in the noiserand of addnoise",
-            "leave it out",
+            "pass what it would say as an argument, e.g. {{ today }}",
         )
     if isinstance(node, _ROW_VALUES):
         return _finding(

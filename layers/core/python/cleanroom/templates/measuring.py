@@ -187,7 +187,7 @@ class _Book:
         while stack:
             node = stack.pop(0)
             if is_addnoise(node):
-                refuse("addnoise inside addnoise", rule="addnoise_place", cure="use one", at=node)
+                refuse("addnoise inside addnoise", rule="addnoise_place", cure="leave the inner one out", at=node)
             if is_aggregate(node):
                 aggregate = read_aggregate(node, self._rows)
                 inside_call.setdefault(aggregate.key, (aggregate, node))

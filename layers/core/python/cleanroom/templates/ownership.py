@@ -100,6 +100,13 @@ def joined_entity(
             cure="join the table before the aggregation, and group by its columns",
             at=at,
         )
+    if side == "FULL" and worlds == (World.OWNED, World.OWNED):
+        refuse(
+            "FULL JOIN of two protected tables: the entity of a row would be now in one, now in the other",
+            rule="outer_join",
+            cure="write a LEFT JOIN b, UNION ALL the rows of b ANTI JOIN a",
+            at=at,
+        )
     if side == "FULL" and World.OWNED in worlds:
         _refuse_outer("FULL JOIN", at)
     if side == "LEFT" and worlds == (World.PUBLIC, World.OWNED):

@@ -75,7 +75,7 @@ class _Cut:
 
     def _noised(self, call: AddNoise) -> Scalar:
         if any(is_addnoise(n) for n in call.value.walk()):
-            refuse("addnoise inside addnoise", rule="addnoise_place", cure="use one", at=call.call)
+            refuse("addnoise inside addnoise", rule="addnoise_place", cure="leave the inner one out", at=call.call)
         value = require(translate(call.value, self._exact), NUMERIC, what="addnoise", at=call.call)
         key = f"{to_sql(value.sql)} {call.epsilon} {call.gaussian} {call.delta}"
         name, _, _ = self.noised.setdefault(key, (f"c{len(self.noised)}", value, call))

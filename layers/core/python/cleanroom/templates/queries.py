@@ -110,7 +110,7 @@ class Queries:
             refuse(
                 "only SELECT is supported here, no VALUES or other query",
                 rule="unsupported_query",
-                cure="write one SELECT",
+                cure="write a SELECT; values that a query brings along are linked as a table",
                 at=node,
             )
         by_place = whole or any(node.args.get(part) is not None for part in ("distinct", "group", "order"))
@@ -143,13 +143,13 @@ class Queries:
             refuse(
                 "INTERSECT and EXCEPT are not supported",
                 rule="unsupported_query",
-                cure="use WHERE x IN (SELECT …) or NOT IN",
+                cure="write [NOT] EXISTS (SELECT 1 FROM b WHERE b.x = a.x AND …), or x [NOT] IN (SELECT x FROM b)",
                 at=node,
             )
         only(node, {"this", "expression", "distinct", "with_"})
         known = self._with(node, ctes)
         parts = [self.relation(_bare(side), known, whole=True) for side in (node.this, node.expression)]
-        united = union_all(parts, alias=self.alias(), at=node)
+        united = union_all(parts, alias=self.alias(), at=node.expression)
         if not node.args.get("distinct"):
             return united
         alias = self.alias()

@@ -15,13 +15,28 @@ _CALL = re.compile(r"([A-Z][A-Z0-9_]*)\(")
 
 
 def place_of(node: exp.Expr | None) -> tuple[int | None, int | None]:
-    """Return the first line and column (1-based) that the parser noted for the node or anything below it."""
-    if node is not None:
-        for part in node.walk():
-            if "line" in part.meta:
-                start = part.meta["col"] - (part.meta["end"] - part.meta["start"])
-                return part.meta["line"], max(start, 1)
+    """Return line and column (1-based) of the leftmost thing that the parser noted for the node or below it.
+
+    A SELECT is where its list begins, a UNION where its first part does; a node without any place, such as
+    CURRENT_DATE, is where what is around it begins.
+    """
+    while node is not None:
+        shown = node.expressions if isinstance(node, exp.Select) else [node.this]
+        for part in [p for p in shown if isinstance(p, exp.Expr)] if isinstance(node, exp.Query) else []:
+            found = place_of_part(part)
+            if found is not None:
+                return found
+        found = place_of_part(node)
+        if found is not None:
+            return found
+        node = node.parent
     return None, None
+
+
+def place_of_part(node: exp.Expr) -> tuple[int, int] | None:
+    """Return the leftmost place noted for the node or below it, if there is one."""
+    noted = (part.meta for part in node.walk() if "line" in part.meta)
+    return min(((m["line"], max(m["col"] - (m["end"] - m["start"]), 1)) for m in noted), default=None)
 
 
 def refuse(sentence: str, *, rule: str, cure: str, at: exp.Expr | None = None) -> NoReturn:
@@ -50,6 +65,21 @@ def refuse_missing_bounds(sentence: str, *, rule: str, cure: str, at: exp.Expr |
     raise MissingBoundsError(sentence, rule=rule, cure=cure, line=line, column=column)
 
 
+INSTEAD = {
+    "sample": "leave SAMPLE out: fewer rows cost as much, and say less",
+    "pivots": "write SUM(CASE WHEN key = 'a' THEN x END) for each value, or a UNION ALL of the columns for UNPIVOT",
+    "recursive": "write each step as a CTE of its own",
+    "method": "write JOIN … USING (…), or ON",
+    "columns": "give the columns their names inside the subquery: SELECT x AS a",
+    "direction": "write LIMIT n",
+    "windows": "write the window out after OVER",
+    "when": "leave the time out: a query reads the tables as they are linked",
+    "locks": "leave FOR UPDATE out: a query changes nothing",
+    "into": "leave INTO out: what is released comes as the run's answer",
+}
+"""Argument of a parser's node -> what to write instead, where one sentence fits all nodes that have it."""
+
+
 def only(node: exp.Expr, parts: Collection[str]) -> None:
     """Refuse the node when it carries any part but `parts`: what a pass does not know, it does not let through.
 
@@ -62,11 +92,13 @@ def only(node: exp.Expr, parts: Collection[str]) -> None:
     """
     for name, value in node.args.items():
         if name not in parts and value not in (None, False, []):
+            clause = name.strip("_").replace("_", " ")
+            held = next((v for v in (value if isinstance(value, list) else [value]) if isinstance(v, exp.Expr)), None)
             refuse(
-                f"{words(type(node))} with {name.strip('_').replace('_', ' ')} is not supported",
+                f"{words(type(node))} with {clause} is not supported",
                 rule="unsupported_clause",
-                cure="leave that clause out",
-                at=node,
+                cure=INSTEAD.get(name, f"write it without {clause}; docs/sql.md says what a query may have"),
+                at=held if held is not None and place_of_part(held) is not None else node,
             )
 
 

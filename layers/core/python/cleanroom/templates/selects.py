@@ -150,7 +150,12 @@ def rows_of(
     only(node, CLAUSES)
     source = node.args.get("from_")
     if not isinstance(source, exp.From):
-        refuse("a SELECT needs FROM", rule="no_from", cure="name a linked table", at=node)
+        refuse(
+            "a SELECT needs FROM",
+            rule="no_from",
+            cure="name a linked table; constants and subqueries of one value may stand in the list of a query over one",
+            at=node,
+        )
     only(source, {"this"})
     where = node.args.get("where")
     conditions = conjuncts(where.this) if where is not None else []

@@ -1,0 +1,265 @@
+"""Row 8: every refusal of a query says where, by which rule, and what to write instead; the rewrites are tried."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from cleanroom.errors import TemplateRefusedError
+from cleanroom.rooms.approved import Template
+from cleanroom.templates.literals import literal, string_literal
+from cleanroom.templates.render import render
+from cleanroom.templates.template import CompileContext
+from docs.generate import rules
+from tests.unit.templates.compiling import OFF, compiled
+
+ROOT = Path(__file__).resolve().parents[3]
+COUNT = "SELECT COUNT(*) AS n FROM customers"
+UNITED = "SELECT COUNT(*) AS n FROM (SELECT hashed_email AS e FROM customers"
+
+TAUGHT = [
+    # statement with «» around the place, rule, a part of the cure, the rewrite
+    (f"{COUNT} SAMPLE («10»)", "unsupported_clause", "leave SAMPLE out", COUNT),
+    (
+        f"{COUNT} PIVOT(«SUM(age)» FOR city IN ('X'))",
+        "unsupported_clause",
+        "SUM(CASE WHEN",
+        "SELECT SUM(CASE WHEN city = 'X' THEN age END) AS x FROM customers",
+    ),
+    (
+        "WITH RECURSIVE «a» AS (SELECT age FROM customers) SELECT COUNT(*) AS n FROM a",
+        "unsupported_clause",
+        "a CTE of its own",
+        "WITH a AS (SELECT age FROM customers) SELECT COUNT(*) AS n FROM a",
+    ),
+    (
+        "SELECT COUNT(*) AS n FROM flights f NATURAL JOIN «segments s»",
+        "unsupported_clause",
+        "USING",
+        "SELECT COUNT(*) AS n FROM flights f JOIN segments s USING (email)",
+    ),
+    (
+        "SELECT COUNT(*) AS n FROM (SELECT age FROM customers) q(«a»)",
+        "unsupported_clause",
+        "SELECT x AS a",
+        "SELECT COUNT(*) AS n FROM (SELECT age AS a FROM customers) q",
+    ),
+    (
+        "SELECT city, COUNT(*) AS n FROM customers GROUP BY city FETCH FIRST «3» ROWS ONLY",
+        "unsupported_clause",
+        "LIMIT",
+        "SELECT city, COUNT(*) AS n FROM customers GROUP BY city LIMIT 3",
+    ),
+    (
+        "SELECT DISTINCT «city», COUNT(*) AS n FROM customers GROUP BY city",
+        "unsupported_clause",
+        "select DISTINCT from it",
+        "SELECT DISTINCT n FROM (SELECT city, COUNT(*) AS n FROM customers GROUP BY city) q",
+    ),
+    (f"{COUNT} WHERE «age» = ?", "unsupported_expression", "{{ x }}", f"{COUNT} WHERE age = 3"),
+    (f"{COUNT} WHERE «seen» < CURRENT_DATE", "not_deterministic", "{{ today }}", f"{COUNT} WHERE seen < '2024-01-01'"),
+    (f"{COUNT} WHERE «RANDOM()» < 0.5", "not_deterministic", "argument", COUNT),
+    (f"{COUNT} WHERE «query('x')» = 1", "function_not_allowed", "docs/sql.md", f"{COUNT} WHERE LENGTH('x') = 1"),
+    (
+        "SELECT SUM(«COUNT(*)») AS n FROM customers",
+        "aggregate_not_allowed",
+        "above a subquery",
+        "SELECT SUM(n) AS n FROM (SELECT city, COUNT(*) AS n FROM customers GROUP BY city) q",
+    ),
+    (f"{COUNT} WHERE «COUNT(*)» > 1", "aggregate_not_allowed", "HAVING", f"{COUNT} HAVING COUNT(*) > 1"),
+    (
+        "SELECT COUNT(*) AS n FROM customers GROUP BY «COUNT(*)»",
+        "aggregate_not_allowed",
+        "in a subquery and group by it above",
+        "SELECT n, COUNT(*) AS m FROM (SELECT city, COUNT(*) AS n FROM customers GROUP BY city) q GROUP BY n",
+    ),
+    (
+        "SELECT «SUM(DISTINCT age)» AS s FROM customers",
+        "distinct_values",
+        "group by the value in a subquery",
+        (
+            "SELECT SUM(age) AS s FROM (SELECT age, COUNT(DISTINCT hashed_email) AS n FROM customers GROUP BY "
+            "age) q WHERE n > 5"
+        ),
+    ),
+    (
+        "SELECT «COUNT(DISTINCT city, status)» AS n FROM customers",
+        "distinct_values",
+        "COUNT(DISTINCT a || '/' || b)",
+        "SELECT COUNT(DISTINCT city || '/' || status) AS n FROM customers",
+    ),
+    ("SELECT «SUM(*)» AS s FROM customers", "function_form", "SUM(x)", "SELECT SUM(age) AS s FROM customers"),
+    (
+        "SELECT SUM(«RANK()» OVER (PARTITION BY hashed_email ORDER BY age)) AS n FROM customers",
+        "window",
+        "use that above",
+        (
+            "SELECT SUM(LEAST(GREATEST(r, 1), 9)) AS n FROM "
+            "(SELECT RANK() OVER (PARTITION BY hashed_email ORDER BY age) AS r FROM customers) q"
+        ),
+    ),
+    (
+        "SELECT «MOD(RANK() OVER (PARTITION BY hashed_email ORDER BY age), 2)» AS n FROM customers",
+        "window_inside",
+        "use that above",
+        (
+            "SELECT m, COUNT(*) AS n FROM (SELECT MOD(r, 2) AS m FROM (SELECT RANK() OVER (PARTITION BY hashed_email "
+            "ORDER BY age) AS r FROM customers) q) p GROUP BY m"
+        ),
+    ),
+    (
+        "SELECT COUNT(*) AS n, «COUNT(*)» AS N FROM customers",
+        "duplicate_column",
+        "an alias of its own",
+        "SELECT COUNT(*) AS n, COUNT(*) AS m FROM customers",
+    ),
+    (
+        f"{UNITED} UNION ALL SELECT «tailnum» FROM planes) u",
+        "different_entities",
+        "of one kind",
+        f"{UNITED} UNION ALL SELECT email FROM flights) u",
+    ),
+    (f"{UNITED} UNION ALL SELECT «email», miles FROM flights) u", "union_columns", "as many columns",
+     f"{UNITED} UNION ALL SELECT email FROM flights) u"),
+    (f"{UNITED} UNION ALL SELECT «miles» FROM flights) u", "type_mismatch", "one type",
+     f"{UNITED} UNION ALL SELECT CAST(miles AS VARCHAR) FROM flights) u"),
+    (
+        "SELECT COUNT(*) AS n FROM (SELECT «email» FROM flights EXCEPT SELECT hashed_email FROM customers) u",
+        "unsupported_query",
+        "NOT] EXISTS",
+        (
+            "SELECT COUNT(*) AS n FROM flights a WHERE NOT EXISTS (SELECT 1 FROM customers b WHERE "
+            "b.hashed_email = a.email)"
+        ),
+    ),
+    (
+        "SELECT COUNT(*) AS n FROM flights a FULL JOIN «customers b» ON a.email = b.hashed_email",
+        "outer_join",
+        "ANTI JOIN",
+        (
+            "SELECT COUNT(*) AS n FROM (SELECT email FROM flights a LEFT JOIN customers b ON a.email = b.hashed_email "
+            "UNION ALL SELECT b.hashed_email FROM customers b ANTI JOIN flights a ON a.email = b.hashed_email) u"
+        ),
+    ),
+    (
+        "SELECT COUNT(*) AS n FROM segments s LEFT JOIN «customers c» ON c.hashed_email = s.email",
+        "outer_join",
+        "use JOIN",
+        "SELECT COUNT(*) AS n FROM segments s JOIN customers c ON c.hashed_email = s.email",
+    ),
+    (
+        "SELECT COUNT(*) AS n FROM flights f JOIN («segments s» JOIN segments t USING (email)) ON TRUE",
+        "unsupported_join",
+        "AS q",
+        "SELECT COUNT(*) AS n FROM flights f JOIN (segments s JOIN segments t USING (email)) AS q ON TRUE",
+    ),
+    (
+        "SELECT COUNT(*) AS n FROM (SELECT age FROM customers LIMIT «3») q",
+        "limit_on_protected",
+        "ROW_NUMBER()",
+        (
+            "SELECT COUNT(*) AS n FROM (SELECT age FROM customers QUALIFY ROW_NUMBER() OVER (PARTITION BY hashed_email "
+            "ORDER BY age) <= 3) q"
+        ),
+    ),
+    ("SELECT «*» FROM customers", "star", "SELECT that names", "SELECT COUNT(*) AS n FROM (SELECT * FROM customers) q"),
+    (
+        "SELECT COUNT(*) AS n FROM customers, LATERAL «FLATTEN(input => city)» f",
+        "unsupported_source",
+        "links as a table",
+        "SELECT COUNT(*) AS n FROM customers, segments f",
+    ),
+    ("SELECT «(SELECT COUNT(*) FROM customers)» AS n".replace("«(SELECT ", "(SELECT «").replace(")»", "»)"), "no_from",
+     "query over one", "SELECT (SELECT COUNT(*) FROM customers) AS n FROM (SELECT COUNT(*) AS m FROM flights) q"),
+    (
+        "SELECT cleanroom.addnoise(COUNT(*) + «cleanroom.addnoise(COUNT(*), 1, 0.5)», 1, 0.5) AS n FROM customers",
+        "addnoise_place",
+        "the inner one",
+        "SELECT cleanroom.addnoise(COUNT(*), 1, 0.5) AS n FROM customers",
+    ),
+    (f"{COUNT} WHERE price < «1e999»", "bad_literal", "below 1e308", f"{COUNT} WHERE price < 1e99"),
+    (
+        "SELECT «SUM(LEAST(GREATEST(weight, 0), 1e200))» AS s FROM flights f JOIN segments s USING (email)",
+        "range_too_large",
+        "1e60",
+        "SELECT SUM(LEAST(GREATEST(weight, 0), 1e9)) AS s FROM flights f JOIN segments s USING (email)",
+    ),
+    (
+        f"{COUNT} WHERE «city» IN (SELECT dest FROM flights)",
+        "subquery_entity",
+        "<entity> IN (SELECT <entity>",
+        f"{COUNT} WHERE hashed_email IN (SELECT email FROM flights)",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("marked", "rule", "cure", "rewrite"), TAUGHT)
+def test_a_refusal_says_where_and_what_instead(marked: str, rule: str, cure: str, rewrite: str) -> None:
+    sql, place = re.sub("[«»]", "", marked), marked.index("«") + 1
+    for lead, line in (("", 1), ("\n \n", 3)):
+        with pytest.raises(TemplateRefusedError) as refusal:
+            compiled(lead + sql)
+        said = refusal.value
+        assert (said.rule, said.line, said.column) == (rule, line, place)
+        assert cure in said.cure
+    assert compiled(rewrite).measurements
+
+
+RENDERED = [
+    # template, arguments, rule, line
+    ("SELECT\n{{ x | upper }}", {"x": 3}, "jinja_text", 2),
+    ("SELECT\n{{ x | first }}", {"x": 3}, "jinja_list", 2),
+    ("SELECT\n{{ x | round(40) }}", {"x": 3}, "jinja_number", 2),
+    ("SELECT\n{{ x * 2 }}", {"x": "a"}, "jinja_operator", 2),
+    ("SELECT\n{{ x.split(3) }}", {"x": "a"}, "jinja_call", 2),
+    ("SELECT\n{% for i in range(x) %}{{ i }}, {% endfor %}", {"x": "a"}, "jinja_range", 2),
+    ("SELECT\n{% for i in x %}{{ i }}, {% endfor %}", {"x": 3}, "jinja_loop", 2),
+    ("SELECT\n{{ x / y }}", {"x": 3, "y": 0}, "jinja_evaluation", 2),
+    ("SELECT\n{% for i in range(100000000) %}{% endfor %}", {}, "rendering_too_large", 2),
+    ("SELECT\n{{ x }}", {}, "missing_argument", 2),
+    ("SELECT 1", {"x": 3}, "unknown_argument", None),
+    ("SELECT " + "(" * 300 + "{{ " + "(" * 300 + "1" + ")" * 300 + " }}", {}, "template_too_deep", None),
+    ("SELECT " + " " * 70_000, {}, "template_too_long", None),
+    ("SELECT jinja_bound_1_", {}, "reserved_text", None),
+]
+
+
+@pytest.mark.parametrize(("text", "arguments", "rule", "line"), RENDERED, ids=[r[2] for r in RENDERED])
+def test_a_refusal_of_a_template_says_where_and_what_instead(
+    text: str, arguments: dict[str, object], rule: str, line: int | None
+) -> None:
+    with pytest.raises(TemplateRefusedError) as refusal:
+        render(Template(name="t", text=text), arguments, CompileContext(reader="shop", settings=OFF))
+    said = refusal.value
+    assert (said.rule, said.line) == (rule, line)
+    assert said.cure
+
+
+def test_texts_that_cannot_be_bound_are_refused_with_a_cure() -> None:
+    for text, rule in (("a" * 65_537, "string_too_long"), ("\0", "string_not_text")):
+        with pytest.raises(TemplateRefusedError) as refusal:
+            string_literal(text, dialect="snowflake")
+        assert refusal.value.rule == rule
+        assert refusal.value.cure
+    assert string_literal("a" * 65_536, dialect="snowflake")
+    with pytest.raises(TemplateRefusedError) as refusal:
+        literal(range(10_001), dialect="snowflake")
+    assert refusal.value.rule == "list_too_long"
+
+
+def test_no_cure_only_says_to_leave_something_out_or_nothing() -> None:
+    """What was meant can nearly always be said otherwise; where a whole clause falls away, the cure says why."""
+    weak = {"", "leave it out", "leave that clause out", "declare another", "use one"}
+    assert [(rule, said) for rule, sentences in rules().items() for said in sentences.values() if said in weak] == []
+
+
+NOT_REACHED = "string_not_bindable"
+
+
+def test_every_rule_is_named_by_a_test() -> None:
+    """Only `string_not_bindable` cannot be reached: it guards against literals that a dialect would read otherwise."""
+    tests = "".join(p.read_text(encoding="utf-8") for p in sorted((ROOT / "tests").rglob("*.py")))
+    unnamed = [rule for rule in rules() if not re.search(rf"[\"']{rule}[\"']", tests)]
+    assert unnamed == []
