@@ -31,7 +31,7 @@ _IN_IDENTIFIER = re.compile(r"\bidentifier\s*\(\s*\Z", re.IGNORECASE)
 _STAND_IN = "lint_argument"
 _STAND_IN_TABLE = "lint.lint_table"
 _RANDOM = (exp.Rand, exp.Randn, exp.Uuid, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.Randstr)
-_MEASURED = (
+_MEASURED: tuple[type[exp.Expr], ...] = (
     *(exp.Count, exp.CountIf, exp.Sum, exp.Avg, exp.ApproxDistinct, exp.Hll),
     *(*SPREADS, *PAIRED, *(kind for kind in QUANTILES if kind not in (exp.Min, exp.Max, exp.WithinGroup))),
 )
