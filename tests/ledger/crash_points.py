@@ -16,7 +16,7 @@ from cleanroom.rooms.ledger import BudgetKey
 from cleanroom.rooms.ledger_chain import first_broken_chain
 from tests.house import furnished
 from tests.ledger.faults import Killed
-from tests.ledger.rush import TOTAL
+from tests.ledger.rush import TOTAL, quietly
 
 DOCS = Path(__file__).parents[2] / "docs" / "crash_points.md"
 AGENCY = BudgetKey(room="room", party="agency")
@@ -140,10 +140,10 @@ class Deployment:
         self.number += 1
         return f"crash-{self.number:06}"
 
-    def ask(self, run_id):
+    def ask(self, run_id, **asked):
         """Return what the caller hears, and the answer: the status's code, `nothing` from a dead process."""
         try:
-            status, answer = self.house.ask("agency", "consumer", "run_analysis", **TOTAL, run_id=run_id)
+            status, answer = self.house.ask("agency", "consumer", "run_analysis", **TOTAL, run_id=run_id, **asked)
         except Killed:
             return "nothing", None
         return ("the release", answer) if status == 200 else (answer["error"]["code"], None)
@@ -223,9 +223,7 @@ def _same_id(deployment, point, fault):
     if second is not None:
         # The same question under another id is answered by the same noise, for nothing (B-50).
         assert deployment.state(run_id) == "released"
-        ask = {**TOTAL, "replay": "only", "run_id": deployment.new_id()}
-        status, replayed = deployment.house.ask("agency", "consumer", "run_analysis", **ask)
-        assert status == 200
+        _, replayed = deployment.ask(deployment.new_id(), replay="only")
         assert replayed["rows"] == second["rows"]
         assert deployment.spent() - before == PRICE
     noise = "none" if second is None else "drawn now" if drawn is None else "the same"
@@ -242,6 +240,36 @@ def _new_id(deployment, point, fault):
     assert deployment.drawn(other) != deployment.drawn(run_id)
     charges = "a second charge" if was_charged else "the only charge"
     return heard, state, f"{other_heard}, {charges}"
+
+
+def replay_points(deployment):
+    """Return a release that was paid for, and every call that a run makes which it answers, in order."""
+    deployment.new_window()
+    _, paid = deployment.ask(deployment.new_id())
+    deployment.wire.called.clear()
+    assert deployment.ask(deployment.new_id(), replay="only")[0] == "the release"
+    called = dict.fromkeys(deployment.wire.called)
+    return paid, [name for name in called if not any(local in name for local in LOCAL)]
+
+
+def crash_again(deployment, paid, point, fault):
+    """Let a run crash that a stored release answers, and try again: nothing is charged, and no noise is drawn.
+
+    Raises:
+        AssertionError: something was, or the answer is another.
+    """
+    spent, answers, run_id = deployment.spent(), deployment.answers(), deployment.new_id()
+    deployment.wire.point, deployment.wire.fault = point, fault
+    _, crashed = deployment.ask(run_id, replay="only")
+    assert deployment.wire.point is None, f"{point} was not reached"
+    assert crashed is None or crashed["rows"] == paid["rows"]
+    heard, second = deployment.ask(run_id, replay="only")
+    assert heard == "the release"
+    assert second["rows"] == paid["rows"], "other noise"
+    assert second["price"]["epsilon"] == 0
+    assert deployment.ask(run_id, replay="only") == (heard, second)
+    assert (deployment.spent(), deployment.answers()) == (spent, answers), "a charge, or noise"
+    assert first_broken_chain(deployment.house.ledger.history("room")) is None
 
 
 def faults_at(point):
@@ -271,6 +299,7 @@ BLOCK = re.compile(r"(?<=<!-- counted: crash points -->\n).*?(?=\n<!-- end: cras
 
 def main():
     """Write the table into the document."""
+    quietly()
     deployment = Deployment()
     table = as_markdown([crash(deployment, point, fault) for point in POINTS for fault in faults_at(point)])
     DOCS.write_text(BLOCK.sub(lambda _: table, DOCS.read_text(encoding="utf-8")), encoding="utf-8")

@@ -7,7 +7,18 @@ import pytest
 
 from cleanroom.adapters.memory import MemoryReleaseStore
 from tests.ledger import planted
-from tests.ledger.crash_points import BLOCK, DOCS, LOCAL, POINTS, Deployment, crash, faults_at, line_of
+from tests.ledger.crash_points import (
+    BLOCK,
+    DOCS,
+    LOCAL,
+    POINTS,
+    Deployment,
+    crash,
+    crash_again,
+    faults_at,
+    line_of,
+    replay_points,
+)
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +48,15 @@ def test_every_call_that_a_run_makes_to_the_outside_is_a_point(deployment):
     assert called == set(POINTS)
     documented = BLOCK.search(DOCS.read_text(encoding="utf-8"))[0].splitlines()[2:]
     assert len(documented) == sum(len(faults_at(point)) for point in POINTS)
+
+
+def test_a_crash_of_a_run_that_a_stored_release_answers_costs_nothing_and_draws_nothing(deployment):
+    """B-50: the second answer is the first one's, and free, wherever its run fails and is tried again."""
+    paid, points = replay_points(deployment)
+    assert {"run: ledger.answer", "run: noise.replay", "noise: ledger.replay", "noise: signer.sign"} <= set(points)
+    for point in points:
+        for fault in faults_at(point):
+            crash_again(deployment, paid, point, fault)
 
 
 class ForgetsNoise(MemoryReleaseStore):
