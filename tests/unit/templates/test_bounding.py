@@ -303,3 +303,15 @@ def test_the_schema_and_the_groups_of_a_public_domain_do_not_depend_on_rows() ->
         shapes.append([(r["k0"], r["k1"]) for r in engine.exact(plan.measurements[0])])
     assert shapes[0] == shapes[1] == shapes[2]
     assert len(shapes[0]) == 9
+
+
+def test_the_row_that_comes_first_does_not_decide_how_a_group_is_shown():
+    """B-01: 0 and -0 are one group, and all NaN are one; the engine shows that of the first row: -0.0 in the second."""
+    plan = compiled("SELECT spend, COUNT(*) AS n FROM customers GROUP BY spend")
+    rows = [customer(f"e{i}", spend=x) for i, x in enumerate([0.0, 0.0, -0.0, math.nan, -math.nan])]
+    for order in (rows, rows[::-1]):
+        engine = Engine(customers=order)
+        engine.load(plan)
+        (measurement,) = plan.measurements
+        found = engine.exact(measurement)
+        assert [(row["c0"] // COUNT_STEPS, math.copysign(1.0, row["k0"])) for row in found] == [(3, 1.0), (2, 1.0)]

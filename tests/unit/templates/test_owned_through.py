@@ -227,3 +227,52 @@ def test_with_differential_privacy_off_the_smallest_group_of_the_parent_holds_fo
     sql = "SELECT flag, COUNT(*) AS n FROM items GROUP BY flag"
     assert [row[:2] for row in ran(sql, ROWS, tables=(least, ITEMS), given=OFF)] == [("x", 4)]
     assert sorted(row[:2] for row in ran(sql, ROWS, tables=(ORDERS, ITEMS), given=OFF)) == [("x", 5), ("y", 1)]
+
+
+LINES = replace(
+    NOTES, policy=replace(NOTES.policy, owned_through=OwnedThrough(parent="items", columns=(("n_line", "l_line"),)))
+)
+SHARED = {
+    # six entities have an item under line 1; the one that is flagged is d's, and the only note is under line 1
+    "orders": [*((i, f"u{i}", "F") for i in range(5)), (9, "d", "O")],
+    "items": [*((i, 1, 6, "x") for i in range(5)), (9, 1, 6, "y")],
+    "notes": [(0, 1, 3)],
+}
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "notes g LEFT JOIN items c ON g.n_line = c.l_line WHERE c.flag = 'y'",
+        "items c RIGHT JOIN notes g ON g.n_line = c.l_line WHERE c.flag = 'y'",
+        "(SELECT n_line AS k FROM notes) g JOIN items c ON g.k = c.l_line WHERE c.flag = 'y'",
+        "items c JOIN (SELECT n_line AS k FROM notes) g ON g.k = c.l_line WHERE c.flag = 'y'",
+        "items a JOIN items c ON a.l_line = c.l_line WHERE a.flag = 'y'",
+        "items a LEFT JOIN items c ON a.l_line = c.l_line WHERE c.flag = 'y'",
+        "notes g JOIN items c ON g.n_line = c.l_line JOIN items e ON g.n_line = e.l_line WHERE c.flag = 'y'",
+        "items c JOIN notes g ON l_line = n_line JOIN (SELECT l_line k FROM items) s ON k = n_line WHERE flag = 'y'",
+        "notes g SEMI JOIN items c ON g.n_line = c.l_line AND c.flag = 'y'",
+        "notes g WHERE EXISTS (SELECT 1 FROM items c WHERE g.n_line = c.l_line AND c.flag = 'y')",
+        "items a WHERE EXISTS (SELECT 1 FROM items c WHERE a.l_line = c.l_line AND c.flag = 'y')",
+        "notes g JOIN items c ON g.n_line = c.l_line WHERE c.flag = 'y'",
+    ],
+)
+def test_a_row_of_the_table_a_key_belongs_to_is_not_everybodys_under_the_key(asked: str):
+    """B-01: only d's item is flagged, so only d counts; it was 6, once for each entity under the key, and d decided."""
+    sql = f"SELECT COUNT(*) AS n FROM {asked}"
+    assert ran(sql, SHARED, tables=(ORDERS, ITEMS, LINES)) == [(1,)]
+
+
+def test_a_right_join_of_parent_and_child_keeps_the_parents_entity():
+    """B-01: the order with status O is d's alone; its row was counted for all six entities under the key."""
+    rows = {
+        "orders": [*((5, f"u{i}", "F") for i in range(5)), (5, "d", "O")],
+        "items": [(5, 1, 6, "x"), (7, 1, 6, "x")],
+    }
+    joined = "orders o RIGHT JOIN items l ON l.l_orderkey = o.o_orderkey"
+    sql = f"SELECT COUNT(*) AS n FROM {joined} WHERE o.o_status = 'O'"
+    assert ran(sql, rows, tables=TABLES) == [(1,)]
+    # each entity with its own order; an item without an order is nobody's
+    assert ran(f"SELECT COUNT(*) AS n FROM {joined}", rows, tables=TABLES) == [(6,)]
+    only_open = f"SELECT COUNT(*) AS n FROM {joined} AND o.o_status = 'O'"
+    assert ran(only_open, rows, tables=TABLES) == [(6,)]  # u0 to u4 keep the item without a partner

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cleanroom.templates.plan import MeasuredColumn
+from cleanroom.templates.shares import shares
 from tests.unit.templates.compiling import GAUSSIAN, compiled
 
 
@@ -83,3 +84,12 @@ def test_the_price_is_that_of_the_aggregates_whatever_the_split(given):
     assert plan.price.micro_epsilon == 3_000_000
     spent = sum(c.price.micro_epsilon for c in plan.measurements[0].columns)
     assert 3_000_000 <= spent <= 3_000_000 + len(plan.measurements[0].columns)
+
+
+@pytest.mark.parametrize("parts", [1, 2, 216, 217, 3000])
+@pytest.mark.parametrize("gaussian", [False, True])
+def test_shares_of_any_number_of_parts_are_above_0_and_add_up_to_1(parts: int, gaussian: bool):
+    """216 equal sums and their count were rounded up to more than 1 together, and the count got less than nothing."""
+    split = shares({**dict.fromkeys(range(parts), 1.0), "count": float(parts)}, gaussian=gaussian)
+    assert sum(split.values()) == 1
+    assert min(split.values()) > 0

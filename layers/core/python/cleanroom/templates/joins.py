@@ -11,7 +11,7 @@ from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.addnoise import is_addnoise
 from cleanroom.templates.aggregates import is_aggregate
 from cleanroom.templates.expressions import translate
-from cleanroom.templates.keys import key_link, path_join
+from cleanroom.templates.keys import KeyLink, key_link, path_join, with_entity
 from cleanroom.templates.ownership import equal_pairs, equal_to_entity, equates_entities, joined_entity
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import Item, Relation, RowScope, World, instantiate, made_optional
@@ -75,11 +75,16 @@ class Joined:
                 self.finish()
                 self.tied = True
                 return None
-            if key_link(equal_pairs(where, protected, item, beside=outer, nearer=self.items)) is not None:
+            link = key_link(equal_pairs(where, protected, item, beside=outer, nearer=self.items))
+            if link is not None:
                 self.tied = True
-                if self.entity is None:  # rows under a key of the row around are of its entity
+                if self._is_anchor(item.alias) and not _is_table(item, link.parent):
+                    # Everybody under the key of the row around has these rows, and so has its entity.
                     self.entity, self._anchor = entity.copy(), None
                     return None
+                self.finish()
+                if self.entity is None:
+                    raise AssertionError("protected rows have an entity, or a path to it")
                 return exp.EQ(this=self.entity.copy(), expression=entity.copy())
         return None
 
@@ -118,7 +123,7 @@ class Joined:
         on = self._condition(join, item)
         given = conjuncts(on) if on is not None else []
         inner = side == "" and not semi
-        tie = self._owner(
+        item, tie = self._owner(
             item, given, [*given, *(where if inner else [])], side="SEMI" if semi else side or "INNER", at=join
         )
         if semi:
@@ -173,8 +178,12 @@ class Joined:
 
     def _owner(
         self, item: Item, given: list[exp.Expr], held: list[exp.Expr], *, side: str, at: exp.Expr
-    ) -> exp.Expr | None:
-        """Find whose the joined rows are; return the equality of entities that ON needs beside what it says.
+    ) -> tuple[Item, exp.Expr | None]:
+        """Find whose the joined rows are.
+
+        While `entity` is None, a joined row is of everybody who has the anchor's row. A table that leads to a key has
+        its rows for everybody under the key; of the table that the key belongs to, each has only some of the rows. So
+        a row of the first is also of whoever has the row of the second, but not the other way round.
 
         Args:
             item: the right side.
@@ -182,6 +191,10 @@ class Joined:
             held: conjuncts that hold in every joined row.
             side: `INNER`, `LEFT`, `RIGHT`, `FULL` or `SEMI`.
             at: for refusals.
+
+        Returns:
+            The right side, with its path joined where its entity is compared; and the equality of entities that ON
+            needs beside what it says.
         """
         both = self.world is World.OWNED and item.relation.world is World.OWNED
         same = equates_entities(held, self.items, item)
@@ -198,26 +211,38 @@ class Joined:
             at=at,
         )
         if item.relation.world is not World.OWNED:
-            return None
+            return item, None
         if not both:
             self.entity, self._anchor = item.entity, item if item.relation.path is not None else None
-            return None
-        if item.entity is None:  # rows under a key of the left's are of the left's entity
-            if side == "RIGHT":
-                self.entity, self._anchor = None, item
-            elif side == "INNER" and self.entity is None and link is not None and _is_table(item, link.parent):
-                self._anchor = item  # the way from the parent is shorter
-            return None
-        if self.entity is None and link is not None and self._follows(item, given, link.conditions, side=side):
+            return item, None
+        everybodys = link is not None and self._has_all_under(link)
+        if item.entity is None and link is not None:
+            leads = not _is_table(item, link.parent)
+            if leads and side != "RIGHT":
+                return item, None
+            if everybodys and side in ("INNER", "RIGHT"):  # the way from the parent is shorter
+                self._anchor = item
+                return item, None
+        follows = link is not None and self._follows(item, given, link.conditions, side=side)
+        if item.entity is not None and everybodys and follows:
             self.entity = item.entity
-            return None
+            return item, None
         self.finish()
-        if self.entity is None:
+        if item.entity is None:
+            item = with_entity(item, alias=self._alias)
+        if self.entity is None or item.entity is None:
             raise AssertionError("protected rows have an entity, or a path to it")
         tie = None if same else exp.EQ(this=self.entity.copy(), expression=item.entity.copy())
         if side == "RIGHT":
             self.entity = item.entity
-        return tie
+        return item, tie
+
+    def _is_anchor(self, alias: str) -> bool:
+        return self.entity is None and self._anchor is not None and self._anchor.alias == alias
+
+    def _has_all_under(self, link: KeyLink) -> bool:
+        """Return whether the rows joined so far are of everybody under the key by which they are joined next."""
+        return self._anchor is not None and self._is_anchor(link.left) and not _is_table(self._anchor, link.parent)
 
     @staticmethod
     def _follows(item: Item, given: list[exp.Expr], link: tuple[exp.Expr, ...], *, side: str) -> bool:

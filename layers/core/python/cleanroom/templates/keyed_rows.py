@@ -7,7 +7,7 @@ from sqlglot import exp
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.domains import coded, inside, key_name
 from cleanroom.templates.draft import Draft
-from cleanroom.templates.scalars import Scalar, cast
+from cleanroom.templates.scalars import Scalar, cast, combine
 from cleanroom.templates.trees import bracketed, column, fragment, named
 
 
@@ -37,9 +37,16 @@ def counted(argument: Scalar) -> exp.Expr:
 
 
 def standard_key(key: Scalar) -> Scalar:
-    """Return a group key in one of the standard types."""
+    """Return a group key in one of the standard types, equal keys being the same to the bit.
+
+    The engine groups 0 with -0, and any NaN with any other, and gives the group the key of whichever row it met first:
+    one row would decide how a group is shown.
+    """
     if key.type is None:
         return cast(key, ColumnType.INTEGER)
+    if key.type is ColumnType.DOUBLE:
+        text = "CASE WHEN :a = 0e0 THEN 0e0 WHEN ISNAN(:a) THEN CAST('nan' AS DOUBLE) ELSE :a END"
+        return combine(text, kind=ColumnType.DOUBLE, span=key.span, nullable=key.nullable, a=key)
     return cast(key, ColumnType.DOUBLE if key.type is ColumnType.DECIMAL else key.type)
 
 

@@ -7,11 +7,11 @@ the entities that have the key there. Where the query itself joins the two on th
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
-from cleanroom.rooms.tables import LinkedTable
+from cleanroom.rooms.tables import ColumnType, LinkedTable
 from cleanroom.templates.relations import ENTITY, Item, Path
 from cleanroom.templates.scalars import KeyPart, Scalar
 from cleanroom.templates.trees import aliased, column, conjunction, fragment, named
@@ -26,10 +26,12 @@ class KeyLink:
 
     Attributes:
         parent: full name of the table that the key belongs to.
+        left: alias of the left's item.
         conditions: those that say so.
     """
 
     parent: str
+    left: str
     conditions: tuple[exp.Expr, ...]
 
 
@@ -73,9 +75,9 @@ def key_link(pairs: Iterable[Pair]) -> KeyLink | None:
                 if (x.parent, x.columns, x.position) == (y.parent, y.columns, y.position):
                     key = (item.alias, x.origin, y.origin, x.parent, x.columns)
                     found.setdefault(key, {})[x.position] = condition
-    for (_, _, _, parent, columns), by_position in found.items():
+    for (left, _, _, parent, columns), by_position in found.items():
         if len(by_position) == len(columns):
-            return KeyLink(parent=parent, conditions=tuple(by_position.values()))
+            return KeyLink(parent=parent, left=left, conditions=tuple(by_position.values()))
     return None
 
 
@@ -117,6 +119,26 @@ def path_join(select: exp.Select, item: Item, path: Path, *, alias: Callable[[],
         source = aliased(_owners(path, alias=alias), name)
     equal = [exp.EQ(this=a, expression=b) for a, b in zip(own, theirs, strict=True)]
     return select.join(source, on=conjunction(list(equal)), join_type="inner"), entity
+
+
+def with_entity(item: Item, *, alias: Callable[[], str]) -> Item:
+    """Return the item as a subquery that has its declared path joined, and so an entity in each row.
+
+    Args:
+        item: a table that is owned through a key.
+        alias: gives a fresh alias.
+    """
+    relation = item.relation
+    if relation.path is None:
+        raise AssertionError("a table without an entity column has a path")
+    inner = Item(name="", alias=alias(), relation=relation)
+    select, entity = path_join(exp.Select().from_(inner.tree), inner, relation.path, alias=alias)
+    seen = [o.inner for o in relation.outputs if o.scalar.type is not ColumnType.OTHER]
+    hidden = ENTITY
+    while hidden in {name.lower() for name in seen}:
+        hidden += "_"
+    tree = select.select(*(named(column(name, inner.alias), name) for name in seen), named(entity, hidden))
+    return replace(item, relation=replace(relation, tree=tree, entity_column=hidden, path=None))
 
 
 def _owners(path: Path, *, alias: Callable[[], str]) -> exp.Select:

@@ -56,7 +56,7 @@ def coefficients(aggregate: Aggregate, grids: list[Grid | None]) -> list[float]:
 
 
 def shares(asked: Mapping[Key, float], *, gaussian: bool) -> dict[Key, Fraction]:
-    """Return each part's share; they add up to 1.
+    """Return each part's share; all are above 0, and they add up to 1.
 
     Args:
         asked: part -> coefficient, summed over all released numbers; >= 0.
@@ -68,4 +68,6 @@ def shares(asked: Mapping[Key, float], *, gaussian: bool) -> dict[Key, Fraction]
     steps = {part: max(1, round(weight / whole * STEPS)) for part, weight in weights.items()}
     largest = max(steps, key=lambda part: steps[part])
     steps[largest] += STEPS - sum(steps.values())
+    if steps[largest] < 1:  # hundreds of parts, most of them rounded up
+        return dict.fromkeys(weights, Fraction(1, len(weights)))
     return {part: Fraction(step, STEPS) for part, step in steps.items()}
