@@ -1,4 +1,4 @@
-"""Stars over tables, joins in brackets, UNION as the outermost query, an order that says nothing."""
+"""Stars over tables, joins in brackets, UNION as the outermost query, an order that says nothing, VALUES."""
 
 from __future__ import annotations
 
@@ -123,3 +123,42 @@ def test_an_order_without_limit_says_nothing_over_protected_rows() -> None:
         with pytest.raises(TemplateRefusedError) as refusal:
             compiled(f"SELECT COUNT(*) AS n FROM (SELECT email FROM flights {limited}) q")
         assert refusal.value.rule == "limit_on_protected"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "(VALUES ('BOS', 'Boston'), ('LAX', 'Los Angeles'), ('ORD', NULL)) AS v(code, name)",
+        "(SELECT 'BOS' AS code, 'Boston' AS name UNION ALL SELECT 'LAX', 'Los Angeles' UNION ALL SELECT 'ORD', NULL) v",
+    ],
+)
+def test_rows_that_a_query_brings_along_are_public(written: str) -> None:
+    """Their columns give public keys: the group that nobody is in appears too."""
+    sql = f"SELECT v.name, COUNT(*) AS n FROM flights f JOIN {written} ON f.dest = v.code GROUP BY v.name"
+    assert {row[:2] for row in ran(sql, ROWS)} == {("Boston", 12), ("Los Angeles", 0), (None, 0)}
+    (measurement,) = compiled(sql).measurements
+    assert measurement.partition_selection is None
+
+
+def test_values_without_names_are_called_by_their_place() -> None:
+    assert ran("SELECT COUNT(*) AS n FROM flights JOIN (VALUES ('BOS')) v ON dest = v.column1", ROWS) == [(12,)]
+    assert ran("SELECT COUNT(*) AS n FROM flights WHERE miles > (SELECT 1000) AND dest = (SELECT 'BOS')", ROWS) == [
+        (1,)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sql", "rule"),
+    [
+        ("SELECT COUNT(*) AS n FROM flights CROSS JOIN (VALUES (1), (2, 3)) v", "union_columns"),
+        ("SELECT COUNT(*) AS n FROM flights CROSS JOIN (VALUES (1)) AS v(a, b)", "union_columns"),
+        (f"SELECT COUNT(*) AS n FROM flights CROSS JOIN (VALUES {'(1), ' * 1000}(2)) v", "unsupported_source"),
+        ("SELECT v.x AS x FROM (VALUES (1)) AS v(x)", "nothing_protected"),
+        ("SELECT 1 AS x", "no_from"),
+        ("SELECT COUNT(*) AS n FROM (SELECT email FROM flights UNION ALL SELECT 'e0') u", "union_of_worlds"),
+    ],
+)
+def test_rows_that_a_query_brings_along_have_limits(sql: str, rule: str) -> None:
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled(sql)
+    assert (refusal.value.rule, refusal.value.line) == (rule, 1)

@@ -18,6 +18,9 @@ from cleanroom.templates.relations import Item, Relation, RowScope, World, insta
 from cleanroom.templates.scalars import require
 from cleanroom.templates.trees import bracketed, conjunction
 
+MOST_WRITTEN_ROWS = 1_000
+"""Of one VALUES: what a text brings along; more is a table."""
+
 Resolve = Callable[[exp.Table], tuple[Relation, str]]
 Subquery = Callable[[exp.Expr], Relation]
 Alias = Callable[[], str]
@@ -311,8 +314,8 @@ def item_of(node: exp.Expr, *, resolve: Resolve, subquery: Subquery, alias: Alia
     """
     given = node.args.get("alias")
     name = ""
-    if isinstance(given, exp.TableAlias) and isinstance(node, exp.Table | exp.Subquery):
-        only(given, {"this"})
+    if isinstance(given, exp.TableAlias) and isinstance(node, exp.Table | exp.Subquery | exp.Values):
+        only(given, {"this", "columns"} if isinstance(node, exp.Values) else {"this"})
         name = given.name
     if isinstance(node, exp.Table):
         only(node, {"this", "db", "alias"})
@@ -321,6 +324,9 @@ def item_of(node: exp.Expr, *, resolve: Resolve, subquery: Subquery, alias: Alia
     if isinstance(node, exp.Subquery):
         fresh = alias()
         return instantiate(subquery(_query_in(node, named=name != "")), name=name or fresh, alias=fresh)
+    if isinstance(node, exp.Values):
+        fresh = alias()
+        return instantiate(subquery(written_rows(node)), name=name or fresh, alias=fresh)
     refuse(
         "FROM may name linked tables, CTEs and subqueries only",
         rule="unsupported_source",
@@ -328,6 +334,48 @@ def item_of(node: exp.Expr, *, resolve: Resolve, subquery: Subquery, alias: Alia
         "a table",
         at=node,
     )
+
+
+def written_rows(node: exp.Values) -> exp.Query:
+    """Return VALUES as a UNION ALL of SELECTs without FROM, halved again and again so that it is not deep.
+
+    Columns have the names of the alias, or column1, column2, as in Snowflake.
+
+    Raises:
+        TemplateRefusedError: rules `unsupported_source`, `union_columns`.
+    """
+    only(node, {"expressions", "alias"})
+    given = node.args.get("alias")
+    names = [c.name for c in given.args.get("columns") or []] if given is not None else []
+    rows = [e.expressions if isinstance(e, exp.Tuple) else [e] for e in node.expressions]
+    if len(rows) > MOST_WRITTEN_ROWS:
+        refuse(
+            f"VALUES has more than {MOST_WRITTEN_ROWS} rows",
+            rule="unsupported_source",
+            cure="link the rows as a table",
+            at=node,
+        )
+    width = len(rows[0])
+    if any(len(row) != width for row in rows) or len(names) not in (0, width):
+        refuse(
+            "the rows of VALUES and its names have different lengths",
+            rule="union_columns",
+            cure="write as many values in each row, and as many names",
+            at=node,
+        )
+    called = names or [f"column{place}" for place in range(1, width + 1)]
+    selects: list[exp.Query] = [
+        exp.Select(expressions=[exp.alias_(v.copy(), n, quoted=True) for v, n in zip(row, called, strict=True)])
+        for row in rows
+    ]
+    while len(selects) > 1:
+        selects = [
+            exp.Union(this=selects[i], expression=selects[i + 1], distinct=False)
+            if i + 1 < len(selects)
+            else selects[i]
+            for i in range(0, len(selects), 2)
+        ]
+    return selects[0]
 
 
 def flat_from(source: exp.Expr) -> tuple[exp.Expr, list[exp.Join]]:

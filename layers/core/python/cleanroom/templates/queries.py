@@ -192,6 +192,7 @@ class Queries:
             subquery=lambda s: self.relation(s, known),
             inner=lambda query, outside: self._inner(query, outside, known),
             alias=self.alias,
+            below=star.over_tables,
             around=around,
         )
         return rows, wanted_of(node, rows, star=star), known

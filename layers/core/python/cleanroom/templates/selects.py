@@ -16,7 +16,7 @@ from cleanroom.templates.fingerprints import without_aliases
 from cleanroom.templates.function_rules import literal_integer
 from cleanroom.templates.joins import Alias, Joined, Resolve, Subquery, conjuncts, flat_from, item_of, where_condition
 from cleanroom.templates.refusals import only, refuse
-from cleanroom.templates.relations import ENTITY, Entity, Output, Relation, RowScope, World
+from cleanroom.templates.relations import ENTITY, Entity, Output, Relation, RowScope, World, instantiate
 from cleanroom.templates.scalars import Scalar
 from cleanroom.templates.subqueries import Around, Read, is_subquery, subquery_value
 from cleanroom.templates.trees import column, integer, is_written_out, named
@@ -132,6 +132,7 @@ def rows_of(
     subquery: Subquery,
     inner: Read,
     alias: Alias,
+    below: bool,
     around: Around | None = None,
 ) -> Rows:
     """Return the rows of FROM, JOIN and WHERE.
@@ -142,6 +143,7 @@ def rows_of(
         subquery: a SELECT in FROM -> its relation.
         inner: a subquery in an expression, and the rows around it -> what it gives.
         alias: gives a fresh alias.
+        below: this is not the outermost SELECT, and may do without FROM: it reads one row without columns.
         around: the rows around, where this SELECT is a subquery in an expression.
 
     Raises:
@@ -149,20 +151,24 @@ def rows_of(
     """
     only(node, CLAUSES)
     source = node.args.get("from_")
-    if not isinstance(source, exp.From):
+    where = node.args.get("where")
+    conditions = conjuncts(where.this) if where is not None else []
+    if source is None and below:
+        name = alias()
+        joined = Joined(instantiate(_one_row(), name=name, alias=name), alias=alias)
+    elif isinstance(source, exp.From):
+        only(source, {"this"})
+        first, joins = flat_from(source.this)
+        joined = Joined(item_of(first, resolve=resolve, subquery=subquery, alias=alias), alias=alias)
+        for join in [*joins, *(node.args.get("joins") or [])]:
+            joined.join(join, item_of(join.this, resolve=resolve, subquery=subquery, alias=alias), where=conditions)
+    else:
         refuse(
             "a SELECT needs FROM",
             rule="no_from",
             cure="name a linked table; constants and subqueries of one value may stand in the list of a query over one",
             at=node,
         )
-    only(source, {"this"})
-    where = node.args.get("where")
-    conditions = conjuncts(where.this) if where is not None else []
-    first, joins = flat_from(source.this)
-    joined = Joined(item_of(first, resolve=resolve, subquery=subquery, alias=alias), alias=alias)
-    for join in [*joins, *(node.args.get("joins") or [])]:
-        joined.join(join, item_of(join.this, resolve=resolve, subquery=subquery, alias=alias), where=conditions)
     tie = None if around is None else joined.tie(around.items, around.entity, conditions)
     joined.finish()
     rows = Around(world=joined.world, items=tuple(joined.items), entity=joined.entity, protected=joined.protected)
@@ -199,6 +205,12 @@ def rows_of(
         correlated=correlated,
         tied=joined.tied,
     )
+
+
+def _one_row() -> Relation:
+    """Return the row that a SELECT without FROM reads: it depends on no data."""
+    tree = exp.Select(expressions=[named(integer(1), "one")])
+    return Relation(world=World.PUBLIC, tree=tree, outputs=(), single=True)
 
 
 def wanted_of(node: exp.Select, rows: Rows, *, star: Star) -> Wanted:
