@@ -181,7 +181,7 @@ _POINTS = (
         {f"{A}.test": "33-34, 52-53", f"{D}.test": "19-20, 26-27"},
     ),
     supported(
-        "a condition inside an aggregate, and choosing between aggregates; rows multiplied by rows that the query brings",
+        "a condition inside an aggregate, and choosing between aggregates; rows joined with rows that the query brings",
         "SELECT CASE WHEN COUNT(*) > 0 THEN COUNT(*) ELSE COUNT(1 / (miles - 1)) END AS n, "
         "COUNT(IFF(TRUE, miles, NULL)) AS m FROM flights CROSS JOIN (VALUES (1), (2), (3)) AS v(x)",
         {f"{A}.test": "149, 156", f"{D}.test": "86, 93", f"{CA}.test": "35-36, 71-72, 138", f"{CD}.test": "31-32"},
