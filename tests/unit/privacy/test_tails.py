@@ -72,6 +72,18 @@ def test_the_half_width_covers_the_confidence_and_one_less_does_not(noise, confi
     assert width == 0 or 1 - 2 * summed_tail(noise, width) < confidence * (1 + 1e-9)
 
 
+def test_the_logarithm_of_what_rounds_to_one_is_enclosed_by_zero():
+    """Once the neighbour of 0 was taken, whose exponent is so small that no rational of it could be made."""
+    low, high = log_bounds(1 + Fraction(1, 10**5000))
+    assert low == 0 < high < Fraction(1, 10**20)
+    assert log_bounds(Fraction(1)) == (0, 0)
+
+
+def test_a_huge_epsilon_has_a_threshold_at_once():
+    """A scale far below one step: the exponential is tiny, and 1 plus it rounds to 1."""
+    assert tail_distance(DiscreteLaplace(scale=Fraction(1, 1000)), chance=Fraction(1, 10**6)) == 1
+
+
 @settings(deadline=None)
 @given(st.fractions(min_value=Fraction(1, 10**6), max_value=700))
 def test_exp_and_log_bounds_enclose_the_truth_and_are_narrow(value):

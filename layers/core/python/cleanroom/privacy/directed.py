@@ -66,7 +66,11 @@ def log_bounds(value: Fraction, *, digits: int = DIGITS) -> tuple[Fraction, Frac
         raise ValueError("the logarithm of what is not positive")
     low, high = decimal_bounds(value, digits=digits)
     down, up = rounding_down(digits), rounding_up(digits)
-    return Fraction(down.next_minus(down.ln(low))), Fraction(up.next_plus(up.ln(high)))
+    # ln 1 is 0 exactly; the neighbours of 0 have exponents that no rational can be made of.
+    return (
+        Fraction(0) if low == 1 else Fraction(down.next_minus(down.ln(low))),
+        Fraction(0) if high == 1 else Fraction(up.next_plus(up.ln(high))),
+    )
 
 
 def floor_exp(gamma: Fraction, *, bits: int) -> int:
