@@ -337,6 +337,28 @@ def _breadth(place: int) -> str:
     return f"{source}\n\n{table(head, rows)}"
 
 
+def _accounting() -> str:
+    from tests.unit.privacy.runs_by_accounting import CASES, runs_of  # noqa: PLC0415 - the oracle: only when asked for
+
+    rows = []
+    for budget, epsilon in CASES:
+        runs = runs_of(budget, epsilon)
+        counts = [f"{number:,}" for number in (runs.by_epsilon, runs.by_rho, runs.by_oracle)]
+        share = f"{100 * runs.by_rho / runs.by_oracle:.0f} %"
+        thousand = f"{float(1000 * epsilon):g}", f"{runs.budget_of_1000:,}", f"{runs.epsilon_of_1000:.2f}"
+        rows.append([f"{budget}", f"{float(epsilon):g}", *counts, share, *thousand])
+    columns = [
+        "`privacy_budget`",
+        "epsilon of a run",
+        "runs by epsilon",
+        "runs by rho",
+        "runs by exact loss",
+        "of that",
+    ]
+    columns += ["1,000 runs by epsilon", "1,000 by rho", "1,000 by exact loss"]
+    return table(columns, rows)
+
+
 BLOCKS = {
     "errors": _errors,
     "rules": _rules,
@@ -354,6 +376,7 @@ BLOCKS = {
         f"example-{part}": (lambda part=part: _example(part))
         for part in ("link", "template", "quote", "release", "receipt")
     },
+    "accounting": _accounting,
     "bounding": lambda: _example("bounding"),
     "breadth-totals": _breadth_totals,
     **{

@@ -17,9 +17,10 @@ from cleanroom.adapters import dynamodb_expressions as ours
 from cleanroom.adapters.dynamodb_audit import DynamoDbAuditTrail
 from cleanroom.adapters.dynamodb_catalogue import DynamoDbCatalogue
 from cleanroom.adapters.dynamodb_items import item
-from cleanroom.adapters.dynamodb_keys import lifetime_key
+from cleanroom.adapters.dynamodb_keys import lifetime_key, window_key
 from cleanroom.adapters.dynamodb_ledger import DynamoDbLedger
 from cleanroom.adapters.dynamodb_signals import DynamoDbSignals
+from cleanroom.privacy.rho import ZERO_RHO, RhoLimit
 from cleanroom.rooms.ledger import RequestState, RoomBudget, RunRequest, RunState, TaskStatus
 from cleanroom.rooms.ledger_audit import Checkpoint
 from cleanroom.rooms.settings import PrivacySettings
@@ -259,10 +260,13 @@ def test_an_expression_with_arithmetic_among_ours_would_be_found():
 
 
 def older_items(ledger):
-    """Store a lifetime total of the older kind, as it was before budgets had chains of their own."""
+    """Store sums of older kinds, as they were before budgets had chains of their own and windows had sums of rho."""
     key = lifetime_key(OLD_KEY)
     old = {"micro_epsilon": 5, "delta_steps": 0, "unmetered_micro_epsilon": 0, "unmetered_delta_steps": 0}
     ledger._table.put_if(item(key, kind="lifetime_spending/1", **old), condition=ours.ABSENT)
+    for window in (2, 3):
+        spent = item(window_key(OLD_KEY, window), kind="window_spending/2", **old, unfinished=0, expires_at=1)
+        ledger._table.put_if(spent, condition=ours.ABSENT)
 
 
 def exercise(ledger, catalogue):
@@ -295,6 +299,10 @@ def exercise(ledger, catalogue):
     given["unmetered"] = False
     for name in ("run-4", "run-5"):
         ledger.charge(charge(name, budgets=(OLD_KEY,), lifetime_limit=1_000_000, **given))
+    counted = {"rho_prices": (ZERO_RHO,), "rho_limits": (RhoLimit(rho_steps=1, delta_steps=1),)}
+    ledger.charge(charge("run-6", budgets=(replace(OLD_KEY, party="new"),), **given, **counted))
+    ledger.open_window(scheduled_for=NOON + timedelta(days=9), at=NOON + timedelta(days=9))
+    ledger.charge(charge("run-7", budgets=(OLD_KEY,), **given | {"window": 3}))
     assert ledger.stuck_runs(at=NOON + timedelta(days=1))
     ledger.settings_of_room("flights")
     ledger.keys_with_dp_on()

@@ -23,9 +23,10 @@ from cleanroom.adapters.dynamodb_keys import (
 from cleanroom.adapters.dynamodb_ledger import DynamoDbLedger
 from cleanroom.errors import BudgetExhaustedError, LedgerUnreadableError, StaleChargeError
 from cleanroom.privacy.accounting import Price
+from cleanroom.privacy.rho import RhoLimit, RhoPrice
 from cleanroom.rooms.ledger import BudgetKey, RoomBudget, RunState, TaskStatus
 from cleanroom.rooms.ledger_chain import chain_of, first_broken_chain
-from cleanroom.rooms.settings import PrivacySettings
+from cleanroom.rooms.settings import Accounting, PrivacySettings
 from tests.contract.ledgers import KEY, NOON, FaultyClient, charge, create_table, table_of
 
 
@@ -388,7 +389,7 @@ def test_a_charge_goes_on_from_items_of_older_kinds_and_leaves_the_newest(stored
     assert spending.lifetime == spending.window == Price(micro_epsilon=200_000, delta_steps=14)
     assert spending.unfinished == 1
     kinds = [stored._table.get(key)["kind"]["S"] for key in (window_key(KEY, 0), lifetime_key(KEY))]
-    assert kinds == ["window_spending/2", "lifetime_spending/2"]
+    assert kinds == ["window_spending/3", "lifetime_spending/2"]
     history = stored.history("flights")
     assert [e.run_id for e in history.entries if e.chain == chain_of(KEY)] == ["run-1"]
     assert first_broken_chain(history) is None
@@ -396,16 +397,56 @@ def test_a_charge_goes_on_from_items_of_older_kinds_and_leaves_the_newest(stored
         assert stored.standing("flights", []).room.lifetime == spending.lifetime
     stored.put_settings(KEY, PrivacySettings(), by="provider", at=NOON)
     assert stored.settings(KEY).version == 5
-    assert stored._table.get(settings_key(KEY))["kind"]["S"] == "settings/2"
+    assert stored._table.get(settings_key(KEY))["kind"]["S"] == "settings/3"
+
+
+COUNTS_RHO = {
+    "settings_versions": (4,),
+    "rho_prices": (RhoPrice(rho_steps=1, delta_steps=0),),
+    "rho_limits": (RhoLimit(rho_steps=10**15 - 1, delta_steps=10**9),),
+}
+
+
+@pytest.mark.usefixtures("old_items")
+@pytest.mark.parametrize("first_by_epsilon", [False, True])
+def test_a_window_that_was_spent_in_before_rho_was_counted_holds_no_run_by_rho(stored, first_by_epsilon):
+    """What is not known fits in no limit, neither as it stands nor once a later charge has brought the item forward."""
+    if first_by_epsilon:
+        stored.charge(charge("run-0", settings_versions=(4,), rho_prices=COUNTS_RHO["rho_prices"]))
+    with pytest.raises(BudgetExhaustedError) as refusal:
+        stored.charge(charge("run-1", **COUNTS_RHO))
+    assert refusal.value.rho.spent_rho_steps == 10**15 + first_by_epsilon
+    stored.open_window(scheduled_for=NOON, at=NOON)
+    assert stored.charge(charge("run-1", window=1, **COUNTS_RHO)).rho_prices == COUNTS_RHO["rho_prices"]
+
+
+def test_a_window_of_the_older_kind_in_which_nothing_was_spent_goes_on_by_rho(stored, dynamodb, table_name):
+    nothing = dict.fromkeys(OLD_AMOUNTS, 0)
+    put_old(dynamodb, table_name, window_key(KEY, 0), kind="window_spending/2", **nothing, unfinished=0, expires_at=1)
+    stored.charge(charge("run-1", **COUNTS_RHO | {"settings_versions": (0,)}))
+    stored.charge(charge("run-2", **COUNTS_RHO | {"settings_versions": (0,)}))
+    assert stored.spending(KEY, window=0).window_rho == RhoPrice(rho_steps=2, delta_steps=0)
+
+
+def test_runs_and_settings_of_the_kinds_before_rho_mean_what_they_meant(stored, dynamodb, table_name):
+    settings = {"key": OLD_SETTINGS["key"], "settings": OLD_SETTINGS["settings"] | {"lifetime_budget": 7}}
+    put_old(dynamodb, table_name, settings_key(KEY), kind="settings/2", version=4, body=json.dumps(settings))
+    run = {k: v for k, v in OLD_RUN.items() if k != "price"}
+    run |= {"prices": [OLD_RUN["price"]], "lifetime_limit_micro_epsilon": [7]}
+    stored_run = {"kind": "run/2", "state": "executed", "state_since": "2026-11-20T12:00:00.000000+00:00"}
+    put_old(dynamodb, table_name, run_key("old"), **stored_run, request_digest="request of old", body=json.dumps(run))
+    assert stored.settings(KEY).settings == PrivacySettings(differential=True, privacy_budget=3, lifetime_budget=7)
+    assert stored.settings(KEY).settings.accounting is Accounting.EPSILON
+    assert (stored.run("old").lifetime_limit_micro_epsilon, stored.run("old").rho_prices) == ((7,), ())
 
 
 @pytest.mark.usefixtures("old_items")
 @pytest.mark.parametrize(
     ("key", "kind"),
     [
-        (settings_key(KEY), "settings/3"),
+        (settings_key(KEY), "settings/4"),
         (lifetime_key(KEY), "lifetime_spending/3"),
-        (window_key(KEY, 0), "window_spending/3"),
+        (window_key(KEY, 0), "window_spending/4"),
         (task_key(), "dp_task/2"),
         (task_copy_key(task_copy_number(KEY)), "dp_task_copy/2"),
     ],
@@ -421,7 +462,7 @@ def test_an_item_of_a_kind_that_newer_code_wrote_refuses_a_charge(stored, dynamo
 
 
 @pytest.mark.usefixtures("old_items")
-@pytest.mark.parametrize("kind", ["settings/2", "settings/1"])
+@pytest.mark.parametrize("kind", ["settings/3", "settings/2", "settings/1"])
 def test_an_older_body_under_a_newer_kind_refuses_and_the_reverse(stored, dynamodb, table_name, kind):
     """Which reader is used is told by the kind alone; what is missing is never a default."""
     key = settings_key(KEY)

@@ -262,7 +262,7 @@ def test_only_spending_and_activity_of_windows_ever_expire(faulty, client, store
     stored.charge(charge(settings_versions=(1,)))
     items = client.scan(TableName=faulty._table.name)["Items"]
     expiring = [item for item in items if "expires_at" in item]
-    assert sorted(item["kind"]["S"] for item in expiring) == ["activity/1", "window_spending/2"]
+    assert sorted(item["kind"]["S"] for item in expiring) == ["activity/1", "window_spending/3"]
     expire = {int(item["expires_at"]["N"]) for item in expiring}
     assert expire == {int((NOON + timedelta(days=400)).timestamp())}
     assert len(items) == 14 + TASK_COPIES

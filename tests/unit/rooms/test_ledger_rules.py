@@ -8,6 +8,7 @@ import pytest
 
 from cleanroom.errors import BudgetExhaustedError, ConflictError, RunConflictError
 from cleanroom.privacy.accounting import ZERO_PRICE, Price
+from cleanroom.privacy.rho import RhoLimit, RhoPrice
 from cleanroom.rooms.ledger import (
     RequestState,
     RoomBudget,
@@ -104,6 +105,8 @@ def test_the_run_of_a_charge_has_all_of_it():
         "prices",
         "limit_micro_epsilon",
         "lifetime_limit_micro_epsilon",
+        "rho_prices",
+        "rho_limits",
     ):
         assert getattr(run, name) == getattr(charge(), name)
     assert (run.state, run.charged_at) == (RunState.CHARGED, NOON)
@@ -127,7 +130,10 @@ def test_a_charge_is_metered_or_unmetered_and_never_both():
 
 
 def test_history_bodies_say_everything_in_whole_numbers():
-    body = json.loads(charge_body(charge(), number=0), parse_float=pytest.fail)
+    given = charge(
+        rho_prices=(RhoPrice(rho_steps=5, delta_steps=3),), rho_limits=(RhoLimit(rho_steps=9, delta_steps=4),)
+    )
+    body = json.loads(charge_body(given, number=0), parse_float=pytest.fail)
     assert body["price"] == {"micro_epsilon": 100_000, "delta_steps": 7}
     assert body["budgets"] == [
         {
@@ -138,8 +144,11 @@ def test_history_bodies_say_everything_in_whole_numbers():
             "limit_micro_epsilon": 1_000_000,
             "lifetime_limit_micro_epsilon": None,
             "settings_version": 0,
+            "rho_price": {"rho_steps": 5, "delta_steps": 3},
+            "rho_limit": {"rho_steps": 9, "delta_steps": 4},
         }
     ]
+    assert body["rho_price"] == {"rho_steps": 5, "delta_steps": 3}
     assert (body["window"], body["unmetered"], body["plan_digest"]) == (0, False, "plan")
     settings = json.loads(settings_body(KEY, SettingsRecord(settings=PrivacySettings(), version=3)))
     assert settings["version"] == 3

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cleanroom.errors import InvalidRequestError
-from cleanroom.rooms.settings import NoiseMechanism, PrivacySettings, as_record, settings_from_record
+from cleanroom.rooms.settings import Accounting, NoiseMechanism, PrivacySettings, as_record, settings_from_record
 
 DEFAULTS = {
     "differential": 0,
@@ -19,6 +19,7 @@ DEFAULTS = {
     "threshold_value": 0,
     "delta": 0.000001,
     "lifetime_budget": None,
+    "accounting": "epsilon",
 }
 
 
@@ -42,6 +43,8 @@ def test_what_is_left_out_has_its_default():
         ("lifetime_budget", 0, 0),
         ("lifetime_budget", 10**9, 10**9),
         ("lifetime_budget", None, None),
+        ("accounting", "epsilon", Accounting.EPSILON),
+        ("accounting", "zcdp", Accounting.ZCDP),
         ("threshold", 1, True),
         ("threshold_value", 25, 25),
         ("delta", 1e-3, Fraction(1, 1000)),
@@ -66,6 +69,7 @@ WRONG = [
         for v in (0, 0.0, -0.1, True, "0.1", None, float("nan"), float("inf"), float("-inf"), 1e300, 1e-300)
     ),
     *(("noise_mechanism", v) for v in ("", "Laplace ", "geometric", 1, None, True, ["Laplace"])),
+    *(("accounting", v) for v in ("", "zCDP", "ZCDP", "rdp", "rho", 1, None, True, ["zcdp"])),
     *(("privacy_budget", v) for v in (-1, 1.5, 10.0, True, "10", None, float("nan"), 10**30)),
     *(("threshold", v) for v in (2, True, "yes", None, 0.0)),
     *(("threshold_value", v) for v in (-1, 2.5, True, "5", None)),
@@ -111,6 +115,7 @@ def test_a_record_is_an_object(record):
             "threshold_value": st.integers(0, 10**9),
             "delta": st.floats(min_value=1e-30, max_value=1e-3),
             "lifetime_budget": st.none() | st.integers(0, 10**9),
+            "accounting": st.sampled_from(["epsilon", "zcdp"]),
         }
     )
 )

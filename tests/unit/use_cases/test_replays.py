@@ -47,7 +47,7 @@ def test_the_same_question_is_answered_again_for_nothing_under_a_new_run_id():
     unreadable(house)
     again = run(house, run_id="asked-again-1")
     assert (again["rows"], again["intervals"]) == (first["rows"], first["intervals"])
-    assert again["price"] == {"epsilon": 0.0, "delta": 0.0, "parts": []}
+    assert again["price"] == {"epsilon": 0.0, "delta": 0.0, "rho": 0.0, "rho_delta": 0.0, "parts": []}
     assert (again["run_id"], again["replayed_from"]) == ("asked-again-1", "paid-for-once")
     assert any("paid for before" in note for note in again["notes"])
     assert spent(house) == (2.0, 2.0)
@@ -69,7 +69,8 @@ def test_a_replay_has_a_receipt_of_its_own_that_names_the_first():
     receipt = verified_receipt(house.releases.files["agency", "asked-again-1", "release.json"], [pem])
     assert receipt["replayed_from"]["run_id"] == "paid-for-once"
     assert receipt["replayed_from"]["price"] == first["receipt"]["price"]
-    assert receipt["price"] == {"micro_epsilon": 0, "delta_steps": 0, "parts": []}
+    free = {"rho_steps": 0, "delta_steps": 0}
+    assert receipt["price"] == {"micro_epsilon": 0, "delta_steps": 0, "rho": free, "parts": []}
     (budget,) = receipt["budgets"]
     assert budget["spent_before"] == budget["spent_after"] == {"micro_epsilon": 2_000_000, "delta_steps": 0}
     for same in ("measurements", "intervals", "table_versions", "question_digest", "plan_digest"):

@@ -6,6 +6,7 @@ a `kind` into an HTTP status; any exception that is not a `CleanRoomError` is a 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -168,6 +169,43 @@ class PolicyViolationError(TemplateRefusedError):
 # --- budget -----------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RhoRefusal:
+    """What did not fit in a window that counts rho; rho and delta in steps of 1e-12."""
+
+    price_rho_steps: int
+    spent_rho_steps: int
+    limit_rho_steps: int
+    price_delta_steps: int
+    spent_delta_steps: int
+    limit_delta_steps: int
+
+    @property
+    def text(self) -> str:
+        """What is asked, spent and possible, without the time of the renewal."""
+        if self.spent_rho_steps + self.price_rho_steps > self.limit_rho_steps:
+            return (
+                f"the run costs rho {self.price_rho_steps / 1e12:g}, and {self.spent_rho_steps / 1e12:g} of the "
+                f"{self.limit_rho_steps / 1e12:g} that privacy_budget comes to is spent"
+            )
+        return (
+            f"the run's private groups cost delta {self.price_delta_steps / 1e12:g}, and "
+            f"{self.spent_delta_steps / 1e12:g} of the {self.limit_delta_steps / 1e12:g} that a window has for them "
+            "is spent"
+        )
+
+    def as_fields(self) -> dict[str, float]:
+        """Return all of it for a machine."""
+        return {
+            "price_rho": self.price_rho_steps / 1e12,
+            "spent_rho": self.spent_rho_steps / 1e12,
+            "limit_rho": self.limit_rho_steps / 1e12,
+            "price_delta": self.price_delta_steps / 1e12,
+            "spent_delta": self.spent_delta_steps / 1e12,
+            "limit_delta": self.limit_delta_steps / 1e12,
+        }
+
+
 class BudgetExhaustedError(CleanRoomError):
     """The price does not fit in what remains of one limit; nothing was charged, read or computed (B-51).
 
@@ -178,6 +216,7 @@ class BudgetExhaustedError(CleanRoomError):
             `lifetime_room_budget` of the room.
         party_name: whose budget it is; None for a room's.
         window_ends: when what is spent is renewed; None for lifetime limits, which never are.
+        rho: what did not fit, where rho is what counts; then the amounts of epsilon say nothing and are left out.
     """
 
     code = "budget_exhausted"
@@ -194,7 +233,9 @@ class BudgetExhaustedError(CleanRoomError):
         spent_delta_steps: int = 0,
         limit_name: str = "privacy_budget",
         party_name: str | None = None,
+        rho: RhoRefusal | None = None,
     ) -> None:
+        self.rho = rho
         self.price_micro_epsilon = price_micro_epsilon
         self.spent_micro_epsilon = spent_micro_epsilon
         self.limit_micro_epsilon = limit_micro_epsilon
@@ -214,6 +255,15 @@ class BudgetExhaustedError(CleanRoomError):
                 f"the run costs delta {price_delta_steps / 1e12:g}, and {spent_delta_steps / 1e12:g} of the 0.001 "
                 f"that a window allows is spent {until}"
             )
+        if rho is not None:
+            super().__init__(
+                f"{rho.text} {until}",
+                limit=limit_name,
+                party_name=party_name,
+                window_ends=window_ends,
+                **rho.as_fields(),
+            )
+            return
         super().__init__(
             text,
             limit=limit_name,
@@ -237,6 +287,7 @@ class BudgetExhaustedError(CleanRoomError):
             spent_delta_steps=self.spent_delta_steps,
             limit_name=self.limit_name,
             party_name=self.party_name,
+            rho=self.rho,
         )
 
 

@@ -43,11 +43,13 @@ from cleanroom.adapters.dynamodb_kinds import (
     ROOM_WINDOW,
     WINDOW_SPENDING,
     WINDOW_SPENDING_1,
+    WINDOW_SPENDING_OLDER,
 )
 from cleanroom.adapters.dynamodb_settings import record_in
 from cleanroom.adapters.dynamodb_task import task_in
 from cleanroom.errors import LedgerUnreadableError
 from cleanroom.privacy.accounting import ZERO_PRICE, Price
+from cleanroom.privacy.rho import UNKNOWN_RHO, ZERO_RHO, RhoPrice
 from cleanroom.rooms.ledger import (
     NOTHING_SPENT,
     BudgetKey,
@@ -239,7 +241,7 @@ class BudgetItems:
                 ),
             ]
             if spent.window != ZERO_PRICE:
-                stored = Fields.of(found[in_window], kind=WINDOW_SPENDING, older=(WINDOW_SPENDING_1,))
+                stored = Fields.of(found[in_window], kind=WINDOW_SPENDING, older=tuple(WINDOW_SPENDING_OLDER))
                 expires_at = stored.number("expires_at")
                 actions.append(
                     self.table.update(
@@ -291,11 +293,21 @@ def spending_in(found: Mapping[Key, Attributes], key: BudgetKey, *, window: int)
     stored = found.get(window_key(key, window))
     if stored is None:
         return Spending(window=NOTHING_SPENT.window, lifetime=lifetime)
-    fields = Fields.of(stored, kind=WINDOW_SPENDING, older=(WINDOW_SPENDING_1,))
-    counted = fields.text("kind") == WINDOW_SPENDING or "unfinished" in stored
+    fields = Fields.of(stored, kind=WINDOW_SPENDING, older=tuple(WINDOW_SPENDING_OLDER))
+    counted = fields.text("kind") != WINDOW_SPENDING_1 or "unfinished" in stored
+    spent = _spent_in(fields)
     return Spending(
-        window=_spent_in(fields), lifetime=lifetime, unfinished=fields.number("unfinished") if counted else 0
+        window=spent,
+        lifetime=lifetime,
+        unfinished=fields.number("unfinished") if counted else 0,
+        window_rho=_rho_in(fields, spent),
     )
+
+
+def window_kind_in(found: Mapping[Key, Attributes], key: BudgetKey, *, window: int) -> str:
+    """Return the kind of what a budget has spent in a window; the newest where nothing is stored yet."""
+    stored = found.get(window_key(key, window))
+    return WINDOW_SPENDING if stored is None else Fields(stored=stored).text("kind")
 
 
 def room_standing_in(found: Mapping[Key, Attributes], room: str, *, window: int) -> RoomStanding | None:
@@ -323,6 +335,13 @@ def _spent_in(fields: Fields) -> Price:
     for name in ("unmetered_micro_epsilon", "unmetered_delta_steps"):
         fields.number(name)
     return _price_in(fields)
+
+
+def _rho_in(fields: Fields, spent: Price) -> RhoPrice:
+    """Return a window's sums of rho; what was spent before they were kept fits in no limit of rho."""
+    if fields.text("kind") != WINDOW_SPENDING:
+        return ZERO_RHO if spent == ZERO_PRICE else UNKNOWN_RHO
+    return RhoPrice(rho_steps=fields.number("rho_steps"), delta_steps=fields.number("rho_delta_steps"))
 
 
 def _price_in(fields: Fields) -> Price:

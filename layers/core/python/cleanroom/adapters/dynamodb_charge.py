@@ -22,19 +22,23 @@ from cleanroom.adapters.dynamodb_budgets import (
     lifetime_in,
     room_standing_in,
     spending_in,
+    window_kind_in,
 )
 from cleanroom.adapters.dynamodb_expressions import (
     ABSENT,
     AS_READ,
     AT_REVISION,
     AT_VERSION,
+    COUNTABLE_OLDER_WINDOW,
     COUNTABLE_WINDOW,
     END_RUN,
     FINISH_IN_WINDOW,
     FITS_LIFETIME,
+    FITS_OLDER_WINDOW,
     FITS_ROOM,
     FITS_ROOM_WINDOW,
     FITS_WINDOW,
+    FITS_WINDOW_RHO,
     HAS_UNFINISHED,
     RUN_IN_STATE,
     SPEND_EVER,
@@ -67,7 +71,7 @@ from cleanroom.adapters.dynamodb_kinds import (
     SETTINGS_FAMILY,
     TASK_COPY,
     WINDOW_SPENDING,
-    WINDOW_SPENDING_1,
+    WINDOW_SPENDING_OLDER,
 )
 from cleanroom.adapters.dynamodb_settings import record_in
 from cleanroom.adapters.dynamodb_task import copy_revision_in, task_in
@@ -79,6 +83,7 @@ from cleanroom.rooms.ledger_rules import (
     charge_body,
     counts_as_unfinished,
     metered,
+    metered_rho,
     run_of,
     unmetered,
 )
@@ -110,6 +115,7 @@ class Found:
         room: None where the room never had a budget.
         head: the end of the room's own chain.
         active: for each budget, whether it is one of the window's already.
+        window_kinds: for each budget, the kind of what it has spent in the window.
     """
 
     run: Attributes | None
@@ -122,6 +128,7 @@ class Found:
     room: RoomStanding | None
     head: ChainHead
     active: tuple[bool, ...]
+    window_kinds: tuple[str, ...]
 
 
 def read_for(charge: Charge, table: Table) -> Found:
@@ -148,6 +155,7 @@ def read_for(charge: Charge, table: Table) -> Found:
         room=room_standing_in(found, charge.room, window=charge.window),
         head=head_in(found.get(own)),
         active=tuple(key in found for key in active),
+        window_kinds=tuple(window_kind_in(found, key, window=charge.window) for key in charge.budgets),
     )
 
 
@@ -167,7 +175,7 @@ def charge_actions(
                 settings_key(key), condition=AT_VERSION, values=placeholders(family=SETTINGS_FAMILY, version=version)
             )
         )
-        actions.append(_window(table, charge, number=number))
+        actions.append(_window(table, charge, number=number, found=found))
         end = lifetime.head or ChainHead()
         if end.count == 0:
             opening = opening_line(head, key=key, at=charge.at, party=charge.party)
@@ -227,29 +235,47 @@ def _task_check(table: Table, number: int, *, revision: int) -> TransactWriteIte
     )
 
 
-def _window(table: Table, charge: Charge, *, number: int) -> TransactWriteItemTypeDef:
+def _window(table: Table, charge: Charge, *, number: int, found: Found) -> TransactWriteItemTypeDef:
+    """Return the action on what a budget has spent in the window.
+
+    An item of an older kind becomes one of the newest, once, for the condition names its kind. It gets what the reader
+    says of its rho; nothing was charged since it was read, or the end of the budget's chain would be another.
+    """
     price = charge.prices[number]
     counted, uncounted = metered(price, of=charge), unmetered(price, of=charge)
+    rho = metered_rho(charge.rho_prices[number], of=charge)
+    is_older = found.window_kinds[number] != WINDOW_SPENDING
+    added_rho = rho + found.spent[number].window_rho if is_older else rho
     values: dict[str, str | int] = {
         "kind": WINDOW_SPENDING,
-        "older": WINDOW_SPENDING_1,
         "micro_epsilon": counted.micro_epsilon,
         "delta_steps": counted.delta_steps,
         "unmetered_micro_epsilon": uncounted.micro_epsilon,
         "unmetered_delta_steps": uncounted.delta_steps,
+        "rho_steps": added_rho.rho_steps,
+        "rho_delta_steps": added_rho.delta_steps,
         "unfinished": int(counts_as_unfinished(charge)),
         "expires_at": int((charge.at + SPENDING_KEPT).timestamp()),
     }
+    if is_older:
+        values["older"] = found.window_kinds[number]
+    rho_limit = charge.rho_limits[number]
     if charge.unmetered:
-        condition = COUNTABLE_WINDOW
+        condition = COUNTABLE_OLDER_WINDOW if is_older else COUNTABLE_WINDOW
         values["number"] = "N"
     else:
-        condition = FITS_WINDOW
-        values |= {
-            "at_most": _at_most(charge.limit_micro_epsilon[number], price.micro_epsilon),
-            "delta_at_most": WINDOW_DELTA_STEPS - price.delta_steps,
-            "most_unfinished": MOST_UNFINISHED if counts_as_unfinished(charge) else LARGEST_LIMIT,
-        }
+        values["most_unfinished"] = MOST_UNFINISHED if counts_as_unfinished(charge) else LARGEST_LIMIT
+        if rho_limit is None:
+            condition = FITS_OLDER_WINDOW if is_older else FITS_WINDOW
+            values["at_most"] = _at_most(charge.limit_micro_epsilon[number], price.micro_epsilon)
+            values["delta_at_most"] = WINDOW_DELTA_STEPS - price.delta_steps
+        elif is_older:  # it was read as holding nothing, for else the limit of rho does not hold it
+            condition = FITS_OLDER_WINDOW
+            values |= {"at_most": 0, "delta_at_most": 0}
+        else:
+            condition = FITS_WINDOW_RHO
+            values["at_most"] = rho_limit.rho_steps - rho.rho_steps
+            values["delta_at_most"] = rho_limit.delta_steps - rho.delta_steps
     key = window_key(charge.budgets[number], charge.window)
     return table.update(key, update=SPEND_IN_WINDOW, condition=condition, values=placeholders(**values))
 
@@ -331,7 +357,13 @@ def finish_actions(table: Table, run: RunRecord, *, source: RunState, at: dateti
             window_key(key, run.window),
             update=FINISH_IN_WINDOW,
             condition=HAS_UNFINISHED,
-            values=placeholders(kind=WINDOW_SPENDING, older=WINDOW_SPENDING_1, zero=0, minus_one=-1),
+            values=placeholders(
+                kind=WINDOW_SPENDING,
+                older=WINDOW_SPENDING_OLDER[0],
+                oldest=WINDOW_SPENDING_OLDER[1],
+                zero=0,
+                minus_one=-1,
+            ),
         )
         for key in run.budgets
     ]

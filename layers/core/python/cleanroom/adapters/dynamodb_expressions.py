@@ -17,23 +17,27 @@ IS_KIND = "#kind = :kind"
 # --- ledger: charge ---
 
 _WITHIN = "#micro_epsilon <= :at_most AND #delta_steps <= :delta_at_most"
-# Windows of the older kind may have no count of unfinished runs: then none of theirs is counted.
-_FEW_UNFINISHED = (
-    "((#kind = :kind AND #unfinished < :most_unfinished)"
-    " OR (#kind = :older AND (attribute_not_exists(#unfinished) OR #unfinished < :most_unfinished)))"
+_WITHIN_RHO = "#rho_steps <= :at_most AND #rho_delta_steps <= :delta_at_most"
+_OF_WINDOW = "#kind = :kind AND #unfinished < :most_unfinished"
+FITS_WINDOW = f"attribute_not_exists(#pk) OR ({_OF_WINDOW} AND {_WITHIN})"
+FITS_WINDOW_RHO = f"attribute_not_exists(#pk) OR ({_OF_WINDOW} AND {_WITHIN_RHO})"
+# Windows of the first kind may have no count of unfinished runs: then none of theirs is counted.
+FITS_OLDER_WINDOW = (
+    f"#kind = :older AND (attribute_not_exists(#unfinished) OR #unfinished < :most_unfinished) AND {_WITHIN}"
 )
-FITS_WINDOW = f"attribute_not_exists(#pk) OR ({_FEW_UNFINISHED} AND {_WITHIN})"
+_COUNTED = "attribute_type(#micro_epsilon, :number) AND attribute_type(#delta_steps, :number)"
 COUNTABLE_WINDOW = (
-    "attribute_not_exists(#pk) OR (#kind IN (:kind, :older) AND attribute_type(#micro_epsilon, :number)"
-    " AND attribute_type(#delta_steps, :number))"
+    f"attribute_not_exists(#pk) OR (#kind = :kind AND {_COUNTED}"
+    " AND attribute_type(#rho_steps, :number) AND attribute_type(#rho_delta_steps, :number))"
 )
+COUNTABLE_OLDER_WINDOW = f"#kind = :older AND {_COUNTED}"
 SPEND_IN_WINDOW = (
     "SET #kind = :kind, #expires_at = :expires_at ADD #micro_epsilon :micro_epsilon, #delta_steps :delta_steps,"
     " #unmetered_micro_epsilon :unmetered_micro_epsilon, #unmetered_delta_steps :unmetered_delta_steps,"
-    " #unfinished :unfinished"
+    " #unfinished :unfinished, #rho_steps :rho_steps, #rho_delta_steps :rho_delta_steps"
 )
 FINISH_IN_WINDOW = "ADD #unfinished :minus_one"
-HAS_UNFINISHED = "#kind IN (:kind, :older) AND #unfinished > :zero"
+HAS_UNFINISHED = "#kind IN (:kind, :older, :oldest) AND #unfinished > :zero"
 # The end of the budget's chain is what was read: so is everything else that a charge writes here.
 AS_READ = "#kind = :kind AND #lines = :lines AND #hash = :hash AND #in_room_total = :in_room_total"
 FITS_LIFETIME = f"{AS_READ} AND #micro_epsilon <= :at_most"
@@ -105,7 +109,10 @@ CONDITIONS = (
     ABSENT,
     IS_KIND,
     FITS_WINDOW,
+    FITS_WINDOW_RHO,
+    FITS_OLDER_WINDOW,
     COUNTABLE_WINDOW,
+    COUNTABLE_OLDER_WINDOW,
     HAS_UNFINISHED,
     AS_READ,
     FITS_LIFETIME,

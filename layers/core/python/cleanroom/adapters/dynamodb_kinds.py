@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from cleanroom.adapters.dynamodb_items import Fields
 from cleanroom.privacy.accounting import Price
 from cleanroom.rooms.ledger import BudgetKey, LedgerEntry, RunRecord, RunState
-from cleanroom.rooms.settings import NoiseMechanism, PrivacySettings
+from cleanroom.rooms.settings import Accounting, NoiseMechanism, PrivacySettings
 
 if TYPE_CHECKING:
     from cleanroom.adapters.dynamodb import Attributes
@@ -31,16 +31,19 @@ ROOM_WINDOW = "room_window/1"
 ANSWER = "answer/1"
 REPLAY = "replay/1"
 
-SETTINGS, SETTINGS_1 = "settings/2", "settings/1"
-"""1 has no `lifetime_budget`: there was no such limit."""
+SETTINGS, SETTINGS_2, SETTINGS_1 = "settings/3", "settings/2", "settings/1"
+"""2 has no `accounting`: epsilon was counted. 1 has no `lifetime_budget` either: there was no such limit."""
 SETTINGS_FAMILY = "settings/"
 
-RUN, RUN_1 = "run/2", "run/1"
-"""1 has one `price` for all its budgets, and no lifetime limits."""
+RUN, RUN_2, RUN_1 = "run/3", "run/2", "run/1"
+"""2 has no prices and limits of rho: they are not known. 1 has one `price` for all its budgets, and no lifetime limits.
+"""
 RUN_FAMILY = "run/"
 
-WINDOW_SPENDING, WINDOW_SPENDING_1 = "window_spending/2", "window_spending/1"
-"""1 may lack `unfinished`: then its runs were not counted, and none of them is taken off."""
+WINDOW_SPENDING, *WINDOW_SPENDING_OLDER = "window_spending/3", "window_spending/2", "window_spending/1"
+"""2 has no sums of rho: where anything was spent, it is `UNKNOWN_RHO`, which fits in no limit of rho. 1 may lack
+`unfinished` too: then its runs were not counted, and none of them is taken off."""
+WINDOW_SPENDING_1 = "window_spending/1"
 
 LIFETIME_SPENDING, LIFETIME_SPENDING_1 = "lifetime_spending/2", "lifetime_spending/1"
 """1 has no chain, and is in no room's total: its charges stand in the room's own chain."""
@@ -55,6 +58,24 @@ class StoredSettings:
 
     key: BudgetKey
     settings: PrivacySettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Settings2:
+    differential: bool
+    epsilon: Fraction
+    noise_mechanism: NoiseMechanism
+    privacy_budget: int
+    threshold: bool
+    threshold_value: int
+    delta: Fraction
+    lifetime_budget: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _StoredSettings2:
+    key: BudgetKey
+    settings: _Settings2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,10 +97,12 @@ class _StoredSettings1:
 
 def settings_in(stored: Attributes) -> StoredSettings:
     """Return the settings of an item of any known kind. Raises LedgerUnreadableError."""
-    fields = Fields.of(stored, kind=SETTINGS, older=(SETTINGS_1,))
-    if fields.text("kind") == SETTINGS:
+    fields = Fields.of(stored, kind=SETTINGS, older=(SETTINGS_2, SETTINGS_1))
+    kind = fields.text("kind")
+    if kind == SETTINGS:
         return fields.body(StoredSettings)
-    old = fields.body(_StoredSettings1)
+    old: _StoredSettings2 | _StoredSettings1
+    old = fields.body(_StoredSettings2) if kind == SETTINGS_2 else fields.body(_StoredSettings1)
     settings = PrivacySettings(
         differential=old.settings.differential,
         epsilon=old.settings.epsilon,
@@ -88,9 +111,30 @@ def settings_in(stored: Attributes) -> StoredSettings:
         threshold=old.settings.threshold,
         threshold_value=old.settings.threshold_value,
         delta=old.settings.delta,
-        lifetime_budget=None,
+        lifetime_budget=old.settings.lifetime_budget if isinstance(old.settings, _Settings2) else None,
+        accounting=Accounting.EPSILON,
     )
     return StoredSettings(key=old.key, settings=settings)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Run2:
+    run_id: str
+    state: RunState
+    request_digest: str
+    plan_digest: str
+    room: str
+    party: str
+    template: str
+    prices: tuple[Price, ...]
+    window: int
+    unmetered: bool
+    table_versions: tuple[tuple[str, str], ...]
+    settings_versions: tuple[int, ...]
+    charged_at: datetime
+    budgets: tuple[BudgetKey, ...]
+    limit_micro_epsilon: tuple[int, ...]
+    lifetime_limit_micro_epsilon: tuple[int | None, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,9 +158,14 @@ class _Run1:
 
 def run_in(fields: Fields) -> RunRecord:
     """Return the run, as it was charged, of an item of any known kind. Raises LedgerUnreadableError."""
-    if fields.text("kind") == RUN:
+    kind = fields.text("kind")
+    if kind == RUN:
         return fields.body(RunRecord)
-    old = fields.body(_Run1)
+    old: _Run2 | _Run1 = fields.body(_Run2) if kind == RUN_2 else fields.body(_Run1)
+    if isinstance(old, _Run2):
+        prices, lifetime_limits = old.prices, old.lifetime_limit_micro_epsilon
+    else:
+        prices, lifetime_limits = (old.price,) * len(old.budgets), (None,) * len(old.budgets)
     return RunRecord(
         run_id=old.run_id,
         state=old.state,
@@ -125,7 +174,7 @@ def run_in(fields: Fields) -> RunRecord:
         room=old.room,
         party=old.party,
         template=old.template,
-        prices=(old.price,) * len(old.budgets),
+        prices=prices,
         window=old.window,
         unmetered=old.unmetered,
         table_versions=old.table_versions,
@@ -133,7 +182,9 @@ def run_in(fields: Fields) -> RunRecord:
         charged_at=old.charged_at,
         budgets=old.budgets,
         limit_micro_epsilon=old.limit_micro_epsilon,
-        lifetime_limit_micro_epsilon=(None,) * len(old.budgets),
+        lifetime_limit_micro_epsilon=lifetime_limits,
+        rho_prices=(),
+        rho_limits=(),
     )
 
 

@@ -5,7 +5,8 @@ What the items hold beside their keys and `kind` (`dynamodb_kinds.py` has the ki
 - settings: `version`, and the record as `body`; beside each an index item `DP_ON`, with `on`
 - DP task: `status`, `window`, `revision`, and `window_opened_for`, `since`, `by` where there are any; its copies:
   `revision`
-- spending of a window: `micro_epsilon`, `delta_steps`: what counts against the limit; `unmetered_…`: the rest
+- spending of a window: `micro_epsilon`, `delta_steps`: what counts against the limit; `unmetered_…`: the rest;
+  `rho_steps`, `rho_delta_steps`: the first again, where rho is counted
 - spending ever: `micro_epsilon`, `delta_steps`: all; `unmetered_…`: how much of it while suspended; `lines`, `hash`:
   the end of the chain of the budget's charges; `in_room_total`: whether its room's total has it
 - total of a room, only where it was given a budget: `version`, the budget as `body`, `micro_epsilon`, `delta_steps`
@@ -42,7 +43,7 @@ from cleanroom.adapters.dynamodb_keys import (
     request_key,
     run_key,
 )
-from cleanroom.adapters.dynamodb_kinds import REQUEST, RUN, RUN_1, RUN_FAMILY, run_in
+from cleanroom.adapters.dynamodb_kinds import REQUEST, RUN, RUN_1, RUN_2, RUN_FAMILY, run_in
 from cleanroom.adapters.dynamodb_replays import ReplayItems
 from cleanroom.adapters.dynamodb_settings import SettingsItems
 from cleanroom.adapters.dynamodb_task import TaskItems
@@ -417,7 +418,7 @@ class DynamoDbLedger:
 
 
 def _fields_of(stored: Attributes) -> Fields:
-    return Fields.of(stored, kind=RUN, older=(RUN_1,))
+    return Fields.of(stored, kind=RUN, older=(RUN_2, RUN_1))
 
 
 def _run_of(stored: Attributes) -> RunRecord:

@@ -14,6 +14,7 @@ from cleanroom.adapters.dynamodb_kinds import (
     DP_ON,
     SETTINGS,
     SETTINGS_1,
+    SETTINGS_2,
     SETTINGS_FAMILY,
     StoredSettings,
     settings_in,
@@ -97,5 +98,5 @@ def _settings_of(stored: Attributes, key: BudgetKey | None = None) -> tuple[Budg
     body = settings_in(stored)
     if key not in (None, body.key):
         raise LedgerUnreadableError("a stored settings record lies under another's key")
-    version = Fields.of(stored, kind=SETTINGS, older=(SETTINGS_1,)).number("version")
+    version = Fields.of(stored, kind=SETTINGS, older=(SETTINGS_2, SETTINGS_1)).number("version")
     return body.key, SettingsRecord(settings=body.settings, version=version)

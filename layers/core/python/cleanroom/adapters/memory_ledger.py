@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from cleanroom.errors import ConflictError, RunNotFoundError
 from cleanroom.privacy.accounting import ZERO_PRICE, Price, total
+from cleanroom.privacy.rho import ZERO_RHO, RhoPrice
 from cleanroom.rooms.ledger import (
     BudgetKey,
     Charge,
@@ -49,6 +50,7 @@ from cleanroom.rooms.ledger_rules import (
     is_stuck,
     may_replace,
     metered,
+    metered_rho,
     room_budget_body,
     run_of,
     same_request,
@@ -79,6 +81,7 @@ class MemoryLedger:
         self._settings: dict[BudgetKey, SettingsRecord] = {}
         self._task = TaskState()
         self._window_spent: dict[tuple[BudgetKey, int], Price] = {}
+        self._window_rho: dict[tuple[BudgetKey, int], RhoPrice] = {}
         self._unfinished: dict[tuple[BudgetKey, int], int] = defaultdict(int)
         self._lifetime_spent: dict[BudgetKey, Price] = {}
         self._runs: dict[str, RunRecord] = {}
@@ -137,6 +140,7 @@ class MemoryLedger:
                 window=self._window_spent.get((key, window), ZERO_PRICE),
                 lifetime=self._lifetime_spent.get(key, ZERO_PRICE),
                 unfinished=self._unfinished[key, window],
+                window_rho=self._window_rho.get((key, window), ZERO_RHO),
             )
 
     def room_budget(self, room: str) -> RoomBudgetRecord:
@@ -183,6 +187,8 @@ class MemoryLedger:
             check_limits(charge, spent=spent, room=self._room_standing(charge.room, charge.window))
             for number, (key, price) in enumerate(zip(charge.budgets, charge.prices, strict=True)):
                 self._window_spent[key, charge.window] = spent[number].window + metered(price, of=charge)
+                rho = metered_rho(charge.rho_prices[number], of=charge)
+                self._window_rho[key, charge.window] = spent[number].window_rho + rho
                 self._unfinished[key, charge.window] += counts_as_unfinished(charge)
                 self._lifetime_spent[key] = spent[number].lifetime + price
                 self._append_charge(charge, number=number)

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from cleanroom.privacy.accounting import ZERO_PRICE, Price, largest
+from cleanroom.privacy.rho import UNKNOWN_RHO, ZERO_RHO, RhoLimit, RhoPrice
 from cleanroom.rooms.settings import PrivacySettings
 
 ALL_CUSTOM_TEMPLATES = "*"
@@ -80,11 +81,16 @@ class TaskState:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spending:
-    """What one budget key has spent: in the window, and ever; and the window's priced runs without a release."""
+    """What one budget key has spent: in the window, and ever; and the window's priced runs without a release.
+
+    Attributes:
+        window_rho: what the same runs of the window cost where rho is counted; it is added up whatever counts.
+    """
 
     window: Price
     lifetime: Price
     unfinished: int = 0
+    window_rho: RhoPrice = ZERO_RHO
 
 
 NOTHING_SPENT = Spending(window=ZERO_PRICE, lifetime=ZERO_PRICE)
@@ -161,6 +167,10 @@ class Charge:
         room, party, template: who runs what.
         table_versions: full name -> digest.
         at: UTC.
+        rho_prices: for each of `budgets`: what the run costs where rho is counted. Left out, it is not known, and then
+            it is more than any limit of rho holds.
+        rho_limits: for each of `budgets`: the window's limit of rho where that is what counts (then
+            `limit_micro_epsilon` is not compared), or None. Left out, epsilon counts for all.
     """
 
     run_id: str
@@ -179,6 +189,15 @@ class Charge:
     template: str
     table_versions: tuple[tuple[str, str], ...]
     at: datetime
+    rho_prices: tuple[RhoPrice, ...] = ()
+    rho_limits: tuple[RhoLimit | None, ...] = ()
+
+    def __post_init__(self) -> None:
+        count = len(self.budgets)
+        if not self.rho_prices:
+            object.__setattr__(self, "rho_prices", (UNKNOWN_RHO,) * count)
+        if not self.rho_limits:
+            object.__setattr__(self, "rho_limits", (None,) * count)
 
     @property
     def price(self) -> Price:
@@ -188,7 +207,11 @@ class Charge:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunRecord:
-    """One run as the ledger has it; `budgets`, `prices`, limits and versions are in one order, as in `Charge`."""
+    """One run as the ledger has it; `budgets`, `prices`, limits and versions are in one order, as in `Charge`.
+
+    Attributes:
+        rho_prices, rho_limits: empty for a run that was charged before rho was counted.
+    """
 
     run_id: str
     state: RunState
@@ -206,6 +229,8 @@ class RunRecord:
     budgets: tuple[BudgetKey, ...]
     limit_micro_epsilon: tuple[int, ...]
     lifetime_limit_micro_epsilon: tuple[int | None, ...]
+    rho_prices: tuple[RhoPrice, ...] = ()
+    rho_limits: tuple[RhoLimit | None, ...] = ()
 
     @property
     def price(self) -> Price:

@@ -10,11 +10,13 @@ from datetime import datetime, timedelta
 from cleanroom.errors import (
     BudgetExhaustedError,
     ConflictError,
+    RhoRefusal,
     RunConflictError,
     StaleChargeError,
     TooManyUnfinishedRunsError,
 )
 from cleanroom.privacy.accounting import WINDOW_DELTA_STEPS, ZERO_PRICE, Price, limit_micro_epsilon, total
+from cleanroom.privacy.rho import ZERO_RHO, RhoLimit, RhoPrice
 from cleanroom.rooms.ledger import (
     BudgetKey,
     Charge,
@@ -67,8 +69,8 @@ def check_charge(charge: Charge) -> None:
         ValueError: an amount is not an integer in range, a list has another length than `budgets`, a budget is named
             twice or none is, or the time is naive. That is our bug: the use case has built it from checked parts.
     """
-    for price in charge.prices:
-        for amount in (price.micro_epsilon, price.delta_steps):
+    for price, rho in zip(charge.prices, charge.rho_prices, strict=False):
+        for amount in (price.micro_epsilon, price.delta_steps, rho.rho_steps, rho.delta_steps):
             if type(amount) is not int or not 0 <= amount <= MAX_AMOUNT:
                 raise ValueError("a price is a whole number from 0 to 10^15")
     count = len(charge.budgets)
@@ -77,6 +79,8 @@ def check_charge(charge: Charge) -> None:
         charge.limit_micro_epsilon,
         charge.lifetime_limit_micro_epsilon,
         charge.settings_versions,
+        charge.rho_prices,
+        charge.rho_limits,
     )
     if count == 0 or any(len(part) != count for part in of_each):
         raise ValueError("a charge needs one price, limit, lifetime limit and settings version for each of its budgets")
@@ -88,6 +92,7 @@ def check_charge(charge: Charge) -> None:
         *charge.limit_micro_epsilon,
         *(limit for limit in charge.lifetime_limit_micro_epsilon if limit is not None),
         *charge.settings_versions,
+        *(part for limit in charge.rho_limits if limit is not None for part in (limit.rho_steps, limit.delta_steps)),
         charge.room_budget.version,
         charge.window,
     )
@@ -137,10 +142,15 @@ def check_limits(charge: Charge, *, spent: Sequence[Spending], room: RoomStandin
     if charge.unmetered:
         return
     for number, (key, price, spending) in enumerate(zip(charge.budgets, charge.prices, spent, strict=True)):
-        limit = charge.limit_micro_epsilon[number]
-        after = spending.window + price
-        if not (after.micro_epsilon <= limit and after.delta_steps <= WINDOW_DELTA_STEPS):
-            raise _exhausted("privacy_budget", price, spending.window, limit, party=key.party)
+        limit, rho_limit = charge.limit_micro_epsilon[number], charge.rho_limits[number]
+        if rho_limit is not None:
+            rho = charge.rho_prices[number]
+            if not rho_limit.holds(spending.window_rho + rho):
+                raise _rho_exhausted(rho, spending.window_rho, rho_limit, party=key.party)
+        else:
+            after = spending.window + price
+            if not (after.micro_epsilon <= limit and after.delta_steps <= WINDOW_DELTA_STEPS):
+                raise _exhausted("privacy_budget", price, spending.window, limit, party=key.party)
         lifetime_limit = charge.lifetime_limit_micro_epsilon[number]
         if lifetime_limit is not None and not spending.lifetime.micro_epsilon + price.micro_epsilon <= lifetime_limit:
             raise _exhausted("lifetime_budget", price, spending.lifetime, lifetime_limit, party=key.party)
@@ -174,6 +184,24 @@ def _exhausted(name: str, price: Price, spent: Price, limit: int, *, party: str 
     )
 
 
+def _rho_exhausted(price: RhoPrice, spent: RhoPrice, limit: RhoLimit, *, party: str) -> BudgetExhaustedError:
+    return BudgetExhaustedError(
+        price_micro_epsilon=0,
+        spent_micro_epsilon=0,
+        limit_micro_epsilon=0,
+        window_ends="the next renewal",
+        party_name=party,
+        rho=RhoRefusal(
+            price_rho_steps=price.rho_steps,
+            spent_rho_steps=spent.rho_steps,
+            limit_rho_steps=limit.rho_steps,
+            price_delta_steps=price.delta_steps,
+            spent_delta_steps=spent.delta_steps,
+            limit_delta_steps=limit.delta_steps,
+        ),
+    )
+
+
 def counts_as_unfinished(run: Charge | RunRecord) -> bool:
     """Return whether the run is counted until it is released: where protected rows are read, and limits hold."""
     return total(run.prices).micro_epsilon > 0 and not run.unmetered
@@ -198,6 +226,8 @@ def run_of(charge: Charge) -> RunRecord:
         budgets=charge.budgets,
         limit_micro_epsilon=charge.limit_micro_epsilon,
         lifetime_limit_micro_epsilon=charge.lifetime_limit_micro_epsilon,
+        rho_prices=charge.rho_prices,
+        rho_limits=charge.rho_limits,
     )
 
 
@@ -226,6 +256,11 @@ def metered(price: Price, *, of: Charge) -> Price:
     return ZERO_PRICE if of.unmetered else price
 
 
+def metered_rho(price: RhoPrice, *, of: Charge) -> RhoPrice:
+    """Return what of a price in rho counts against the window's limits: nothing while the task is suspended."""
+    return ZERO_RHO if of.unmetered else price
+
+
 def unmetered(price: Price, *, of: Charge) -> Price:
     """Return what of a price is spent without a limit; it counts in the lifetime total all the same (B-60)."""
     return price if of.unmetered else ZERO_PRICE
@@ -243,6 +278,7 @@ def charge_body(charge: Charge, *, number: int) -> str:
     return _json(
         {
             "price": price.as_json(),
+            "rho_price": charge.rho_prices[number].as_json(),
             "window": charge.window,
             "unmetered": charge.unmetered,
             "template": charge.template,
@@ -258,12 +294,18 @@ def charge_body(charge: Charge, *, number: int) -> str:
                     "price": charge.prices[i].as_json(),
                     "limit_micro_epsilon": charge.limit_micro_epsilon[i],
                     "lifetime_limit_micro_epsilon": charge.lifetime_limit_micro_epsilon[i],
+                    "rho_price": charge.rho_prices[i].as_json(),
+                    "rho_limit": _rho_limit_json(charge.rho_limits[i]),
                     "settings_version": charge.settings_versions[i],
                 }
                 for i, key in enumerate(charge.budgets)
             ],
         }
     )
+
+
+def _rho_limit_json(limit: RhoLimit | None) -> dict[str, int] | None:
+    return None if limit is None else {"rho_steps": limit.rho_steps, "delta_steps": limit.delta_steps}
 
 
 def room_budget_body(record: RoomBudgetRecord) -> str:
@@ -301,6 +343,7 @@ def settings_body(key: BudgetKey, record: SettingsRecord) -> str:
             "threshold_value": settings.threshold_value,
             "delta": str(settings.delta),
             "lifetime_budget": settings.lifetime_budget,
+            "accounting": settings.accounting.value,
         }
     )
 

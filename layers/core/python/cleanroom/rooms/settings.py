@@ -9,6 +9,7 @@ from fractions import Fraction
 
 from cleanroom.errors import InvalidRequestError
 from cleanroom.privacy.accounting import exact_fraction
+from cleanroom.privacy.rho import RhoLimit, rho_limit
 
 
 class NoiseMechanism(StrEnum):
@@ -16,6 +17,13 @@ class NoiseMechanism(StrEnum):
 
     LAPLACE = "Laplace"
     GAUSSIAN = "Gaussian"
+
+
+class Accounting(StrEnum):
+    """What a budget adds up over the runs of a window."""
+
+    EPSILON = "epsilon"
+    ZCDP = "zcdp"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +39,7 @@ class PrivacySettings:
         threshold_value: smallest group, in entities.
         delta: for Gaussian noise and private group keys; in (0, 1e-3].
         lifetime_budget: epsilon over all windows together, whole number >= 0, never renewed; None for no such limit.
+        accounting: what the runs of a window add up to: `epsilon`, or `zcdp` for rho, which holds many more runs.
     """
 
     differential: bool = False
@@ -41,6 +50,7 @@ class PrivacySettings:
     threshold_value: int = 0
     delta: Fraction = Fraction(1, 1_000_000)
     lifetime_budget: int | None = None
+    accounting: Accounting = Accounting.EPSILON
 
 
 def strictest(settings: Mapping[str, PrivacySettings]) -> PrivacySettings:
@@ -75,7 +85,16 @@ def strictest(settings: Mapping[str, PrivacySettings]) -> PrivacySettings:
         threshold_value=max(s.threshold_value for s in enforced),
         delta=min(s.delta for s in on.values()),
         lifetime_budget=min(lifetimes, default=None),
+        # Each party's own budget counts as that party set it; of a run's settings nothing reads this.
+        accounting=Accounting.EPSILON,
     )
+
+
+def rho_limit_of(settings: PrivacySettings) -> RhoLimit | None:
+    """Return what a window may spend where rho is what counts: `privacy_budget` and `delta`, converted; else None."""
+    if settings.accounting is Accounting.EPSILON:
+        return None
+    return rho_limit(epsilon=settings.privacy_budget, delta=settings.delta)
 
 
 _MECHANISMS = {
@@ -116,6 +135,7 @@ def settings_from_record(record: Mapping[str, object]) -> PrivacySettings:
         threshold_value=_whole(record, "threshold_value", default.threshold_value, largest=_LARGEST_WHOLE),
         delta=_number(record, "delta", default.delta, _DELTA, "a number in (0, 0.001]"),
         lifetime_budget=_whole_or_none(record, "lifetime_budget"),
+        accounting=_accounting(record, default.accounting),
     )
 
 
@@ -130,6 +150,7 @@ def as_record(settings: PrivacySettings) -> dict[str, str | int | float | None]:
         "threshold_value": settings.threshold_value,
         "delta": float(settings.delta),
         "lifetime_budget": settings.lifetime_budget,
+        "accounting": settings.accounting.value,
     }
 
 
@@ -171,6 +192,14 @@ def _mechanism(record: Mapping[str, object], default: NoiseMechanism) -> NoiseMe
     if mechanism is None:
         raise _not_possible("noise_mechanism", "Laplace or Gaussian")
     return mechanism
+
+
+def _accounting(record: Mapping[str, object], default: Accounting) -> Accounting:
+    value = record.get("accounting", default.value)
+    for accounting in Accounting:
+        if isinstance(value, str) and value == accounting.value:
+            return accounting
+    raise _not_possible("accounting", "epsilon or zcdp")
 
 
 def _not_possible(key: str, possible: str) -> InvalidRequestError:

@@ -13,6 +13,7 @@ from typing import Literal
 from cleanroom.privacy.accounting import Price
 from cleanroom.privacy.noise import Noise
 from cleanroom.privacy.quantiles import Bins, End
+from cleanroom.privacy.rho import ZERO_RHO, RhoPrice, rho_price
 from cleanroom.rooms.tables import LinkedTable
 
 
@@ -200,3 +201,13 @@ class Plan:
         for part in self.parts:
             total = total + part.price
         return total
+
+    @property
+    def rho_price(self) -> RhoPrice:
+        """What the whole run costs where rho is counted: from the noise that it will get, whatever its epsilon says."""
+        if not self.parts:
+            return ZERO_RHO
+        return rho_price(
+            ((column.noise, column.sensitivity) for m in self.measurements for column in m.columns),
+            selection_deltas=(m.partition_selection.delta for m in self.measurements if m.partition_selection),
+        )

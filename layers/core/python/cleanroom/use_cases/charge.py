@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from cleanroom.errors import BudgetExhaustedError
 from cleanroom.privacy.accounting import limit_micro_epsilon
+from cleanroom.privacy.rho import UNKNOWN_RHO, RhoPrice
 from cleanroom.rooms.ledger import Charge, TaskStatus
+from cleanroom.rooms.settings import rho_limit_of
 
 if TYPE_CHECKING:
     from cleanroom.ports import Clock, Ledger, Renewal, Telemetry
@@ -24,11 +26,14 @@ class Payer:
         record: the settings that its price and its limits come from.
         price: what the run costs the data that this budget stands for. Where several parties' data are protected,
             each has a budget, settings and a price of its own, and a run is charged to all of them or to none.
+        rho_price: the same where rho is counted; both are charged, whatever this budget counts. Left
+            out, it is not known, and fits in no limit of rho.
     """
 
     budget: BudgetKey
     record: SettingsRecord
     price: Price
+    rho_price: RhoPrice = UNKNOWN_RHO
 
 
 def charge_run(
@@ -63,7 +68,9 @@ def charge_run(
         plan_digest=plan_digest,
         budgets=tuple(payer.budget for payer in payers),
         prices=tuple(payer.price for payer in payers),
+        rho_prices=tuple(payer.rho_price for payer in payers),
         limit_micro_epsilon=tuple(limit_micro_epsilon(s.privacy_budget) for s in settings),
+        rho_limits=tuple(rho_limit_of(s) for s in settings),
         lifetime_limit_micro_epsilon=tuple(
             None if s.lifetime_budget is None else limit_micro_epsilon(s.lifetime_budget) for s in settings
         ),

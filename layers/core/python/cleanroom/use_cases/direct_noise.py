@@ -15,10 +15,12 @@ from cleanroom.privacy.accounting import exact_fraction, price_of
 from cleanroom.privacy.calibration import gaussian_noise, gaussian_rho, laplace_noise
 from cleanroom.privacy.error_bars import CONFIDENCE, half_width
 from cleanroom.privacy.mechanisms import add_noise
+from cleanroom.privacy.rho import rho_price
 from cleanroom.rooms.ledger import BudgetKey, RunState
 from cleanroom.templates.plan import PricePart
 from cleanroom.use_cases.access import room_of_consumer
 from cleanroom.use_cases.charge import Payer, charge_run
+from cleanroom.use_cases.plan_views import run_price_view
 from cleanroom.use_cases.receipts import CONFIDENCE_TEXT, EXACT_QUANTILE, receipt_of, sealed
 from cleanroom.use_cases.run_ids import public_run_id, scoped_run_id
 from cleanroom.use_cases.signals import refusals_counted, watch_charge
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from cleanroom.ports import NoiseServices
     from cleanroom.privacy.accounting import Price
     from cleanroom.privacy.noise import Noise
+    from cleanroom.privacy.rho import RhoPrice
     from cleanroom.rooms.ledger import RunRecord
     from cleanroom.use_cases.arguments import AddNoise
 
@@ -52,7 +55,7 @@ def add_noise_to_values(arguments: AddNoise, party: str, services: NoiseServices
 def _add_noise(arguments: AddNoise, party: str, services: NoiseServices) -> bytes:
     snapshot, _ = room_of_consumer(services.catalogue, arguments.cleanroom_name, party)
     run_id = scoped_run_id(party, arguments.run_id or services.ids.run_id())
-    noise, unit, exact_steps, price = _measured(arguments)
+    noise, unit, exact_steps, price, rho = _measured(arguments)
     asked = msgspec.to_builtins(arguments)
     del asked["run_id"]
     digest = hashlib.sha256(msgspec.json.encode(["add_noise", party, asked], order="deterministic")).hexdigest()
@@ -64,7 +67,7 @@ def _add_noise(arguments: AddNoise, party: str, services: NoiseServices) -> byte
             run_id=run_id,
             request_digest=digest,
             plan_digest=digest,
-            payers=(Payer(budget=budget, record=terms.records[budget], price=price),),
+            payers=(Payer(budget=budget, record=terms.records[budget], price=price, rho_price=rho),),
             task=terms.task,
             room_budget=terms.room,
             template="add_noise",
@@ -115,7 +118,7 @@ def _make_release(
         "intervals": [[v - width, v + width] for v in values],
         "noise": noise.as_json(),
         "unit": str(unit),
-        "price": {"epsilon": run.price.micro_epsilon / 1e6, "delta": run.price.delta_steps / 1e12},
+        "price": run_price_view(run),
         "notes": ["the sensitivity is the caller's own statement; it was not derived from data"],
         "location": services.releases.location(party=run.party, run_id=public_id),
     }
@@ -130,8 +133,10 @@ def _make_release(
     return sealed(release, receipt, services)
 
 
-def _measured(arguments: AddNoise) -> tuple[Noise, Fraction, np.ndarray[tuple[int], np.dtype[np.int64]], Price]:
-    """Return the noise, what one step is worth, the exact values in steps (rounded toward zero), and the price.
+def _measured(
+    arguments: AddNoise,
+) -> tuple[Noise, Fraction, np.ndarray[tuple[int], np.dtype[np.int64]], Price, RhoPrice]:
+    """Return the noise, what one step is worth, the exact values in steps (rounded toward zero), and both prices.
 
     Rounding moves each value by less than one step between neighbours, which the sensitivity in steps allows for.
     """
@@ -146,7 +151,9 @@ def _measured(arguments: AddNoise) -> tuple[Noise, Fraction, np.ndarray[tuple[in
     noise: Noise
     if arguments.gaussian:
         rho = gaussian_rho(epsilon=epsilon, delta=delta)
-        noise = gaussian_noise(l2_squared=(math.ceil(sensitivity / unit) + math.isqrt(count) + 1) ** 2, rho=rho)
+        moved = (math.ceil(sensitivity / unit) + math.isqrt(count) + 1) ** 2
+        noise = gaussian_noise(l2_squared=moved, rho=rho)
     else:
-        noise = laplace_noise(l1_sensitivity=math.ceil(sensitivity / unit) + count, epsilon=epsilon)
-    return noise, unit, steps, price_of(epsilon=epsilon, delta=delta)
+        moved = math.ceil(sensitivity / unit) + count
+        noise = laplace_noise(l1_sensitivity=moved, epsilon=epsilon)
+    return noise, unit, steps, price_of(epsilon=epsilon, delta=delta), rho_price([(noise, moved)])

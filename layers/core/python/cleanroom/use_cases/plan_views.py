@@ -4,17 +4,33 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cleanroom.privacy.accounting import DELTA_STEPS
+from cleanroom.privacy.rho import MOST_RHO_STEPS, RHO_STEPS
 from cleanroom.templates.trees import laid_out
 from cleanroom.use_cases.half_widths import half_width_of
 
 if TYPE_CHECKING:
     from cleanroom.privacy.accounting import Price
+    from cleanroom.privacy.rho import RhoPrice
+    from cleanroom.rooms.ledger import RunRecord
     from cleanroom.templates.plan import MeasuredColumn, Measurement, Plan
 
 
 def price_view(price: Price) -> dict[str, float]:
     """Return a price as people read it."""
     return {"epsilon": price.micro_epsilon / 1e6, "delta": price.delta_steps / 1e12}
+
+
+def run_price_view(run: RunRecord) -> dict[str, float | None]:
+    """Return what a run cost the budget that paid most, in both units, whatever its budgets count."""
+    return {**price_view(run.price), **rho_view(run.rho_prices[0] if run.rho_prices else None)}
+
+
+def rho_view(price: RhoPrice | None) -> dict[str, float | None]:
+    """Return a price where rho is counted as people read it; None where it is not known."""
+    if price is None or price.rho_steps >= MOST_RHO_STEPS:
+        return {"rho": None, "rho_delta": None}
+    return {"rho": price.rho_steps / RHO_STEPS, "rho_delta": price.delta_steps / DELTA_STEPS}
 
 
 def measurement_view(measurement: Measurement) -> dict[str, object]:
@@ -47,6 +63,7 @@ def explained_plan(plan: Plan) -> dict[str, object]:
         "columns": [{"name": c.name, "role": c.role} for c in plan.release.columns],
         "price": {
             **price_view(plan.price),
+            **rho_view(plan.rho_price),
             "parts": [{"what": p.what, **price_view(p.price)} for p in plan.parts],
         },
         "notes": list(plan.notes),

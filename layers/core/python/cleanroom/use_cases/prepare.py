@@ -82,7 +82,12 @@ def prepare(arguments: RunArguments, party: str, services: RunServices) -> Prepa
         rendered=rendered,
         plan=plan,
         payers=tuple(
-            Payer(budget=budgets[owner], record=terms.records[budgets[owner]], price=plan.price)
+            Payer(
+                budget=budgets[owner],
+                record=terms.records[budgets[owner]],
+                price=plan.price,
+                rho_price=plan.rho_price,
+            )
             for owner in _paying(plan, budgets)
         ),
         task=terms.task,

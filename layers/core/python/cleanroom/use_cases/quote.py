@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cleanroom.use_cases.plan_views import measurement_view
+from cleanroom.privacy.rho import ZERO_RHO
+from cleanroom.use_cases.plan_views import measurement_view, rho_view
 from cleanroom.use_cases.prepare import prepare
 from cleanroom.use_cases.replaying import stored_answer
-from cleanroom.use_cases.settings import budget_views
+from cleanroom.use_cases.settings import budget_views, runs_left
 
 if TYPE_CHECKING:
     from cleanroom.ports import RunServices
@@ -27,7 +28,6 @@ def quote_analysis(arguments: RunArguments, party: str, services: RunServices) -
     )
     budgets = budget_views(standing, renewal=services.renewal, clock=services.clock)
     stored = stored_answer(prepared, services)
-    remaining = min(round(float(str(budget["remaining"])) * 1e6) for budget in budgets)
     price = plan.price.micro_epsilon
     return {
         "cleanroom_name": prepared.room,
@@ -44,7 +44,8 @@ def quote_analysis(arguments: RunArguments, party: str, services: RunServices) -
         ],
         "measurements": [measurement_view(m) for m in plan.measurements],
         "entity": plan.entity,
-        "runs_left": remaining // price if price else None,
+        **rho_view(ZERO_RHO if stored else plan.rho_price),
+        "runs_left": runs_left(prepared.payers, standing),
         "budget": budgets[0],
         "budgets": budgets,
         "notes": list(plan.notes),

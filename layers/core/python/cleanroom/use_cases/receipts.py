@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from cleanroom.ports import NoiseServices
     from cleanroom.privacy.accounting import Price
+    from cleanroom.privacy.rho import RhoLimit, RhoPrice
     from cleanroom.rooms.ledger import BudgetKey, RunRecord, Standing
     from cleanroom.templates.plan import Measurement, Plan, PricePart
 
@@ -75,15 +76,22 @@ def receipt_of(
         "window": run.window,
         "unmetered": run.unmetered,
         "price": price_as_json(run.price)
+        | {"rho": _rho_json(run.rho_prices[0] if run.rho_prices else None)}
         | {"parts": [{"what": part.what, **price_as_json(part.price)} for part in parts]},
         "budgets": [
             {
                 "settings_version": version,
                 "limit_micro_epsilon": limit,
+                "rho_limit": None if rho_limit is None else _rho_json(rho_limit),
                 **_spending(key, price, run=run, standing=standing),
             }
-            for key, price, limit, version in zip(
-                run.budgets, run.prices, run.limit_micro_epsilon, versions, strict=True
+            for key, price, limit, version, rho_limit in zip(
+                run.budgets,
+                run.prices,
+                run.limit_micro_epsilon,
+                versions,
+                run.rho_limits or (None,) * len(run.budgets),
+                strict=True,
             )
         ],
         "table_versions": dict(run.table_versions),
@@ -94,6 +102,11 @@ def receipt_of(
 def price_as_json(price: Price) -> dict[str, int]:
     """Return a price in whole numbers: micro-epsilon and steps of 1e-12 of delta."""
     return {"micro_epsilon": price.micro_epsilon, "delta_steps": price.delta_steps}
+
+
+def _rho_json(amount: RhoPrice | RhoLimit | None) -> dict[str, int] | None:
+    """Return what is counted in rho in whole numbers: steps of 1e-12 of rho, and of the delta beside it."""
+    return None if amount is None else {"rho_steps": amount.rho_steps, "delta_steps": amount.delta_steps}
 
 
 def _spending(key: BudgetKey, price: Price, *, run: RunRecord, standing: Standing) -> dict[str, object]:
@@ -112,6 +125,7 @@ def _spending(key: BudgetKey, price: Price, *, run: RunRecord, standing: Standin
             "delta_steps": spending.window.delta_steps - counted.delta_steps,
         },
         "spent_after": price_as_json(spending.window),
+        "spent_after_rho": _rho_json(spending.window_rho),
         "lifetime_after": price_as_json(spending.lifetime),
     }
 

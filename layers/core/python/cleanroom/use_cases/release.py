@@ -20,6 +20,7 @@ from cleanroom.use_cases.drawn_payload import DrawnPayload
 from cleanroom.use_cases.exact_payload import ExactPayload
 from cleanroom.use_cases.intervals import intervals_of, replicates_of
 from cleanroom.use_cases.noisy_tables import draw_noise, noisy_table_of, shown
+from cleanroom.use_cases.plan_views import run_price_view
 from cleanroom.use_cases.questions import question_digest
 from cleanroom.use_cases.receipts import plan_receipt, receipt_of, sealed
 from cleanroom.use_cases.run_ids import public_run_id
@@ -120,7 +121,7 @@ def _release_again(run: RunRecord, replay: Replay, services: NoiseServices) -> b
         "run_id": public_id,
         "template_name": run.template,
         "notes": [*earlier["notes"], REPLAY_NOTE],
-        "price": {"epsilon": 0.0, "delta": 0.0, "parts": []},
+        "price": {**run_price_view(run), "parts": []},
         "budgets": budget_views(standing, renewal=services.renewal, clock=services.clock),
         "location": services.releases.location(party=run.party, run_id=public_id),
         "replayed_from": earlier_id,
@@ -220,8 +221,7 @@ def _describe(
         "intervals": intervals,
         "notes": list(notes),
         "price": {
-            "epsilon": run.price.micro_epsilon / 1e6,
-            "delta": run.price.delta_steps / 1e12,
+            **run_price_view(run),
             "parts": [
                 {"what": p.what, "epsilon": p.price.micro_epsilon / 1e6, "delta": p.price.delta_steps / 1e12}
                 for p in plan.parts

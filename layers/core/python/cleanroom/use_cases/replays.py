@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from cleanroom.errors import InvalidRequestError
 from cleanroom.privacy.accounting import ZERO_PRICE
+from cleanroom.privacy.rho import ZERO_RHO
 from cleanroom.rooms.ledger import RunState
 from cleanroom.rooms.replays import Replay
 from cleanroom.use_cases.release import release_run
@@ -52,6 +53,8 @@ def replay_run(question: Question, new: NewRun, services: NoiseServices) -> byte
         plan_digest=new.plan_digest,
         template=new.template,
         prices=(ZERO_PRICE,) * len(source.budgets),
+        rho_prices=(ZERO_RHO,) * len(source.budgets),
+        rho_limits=(),
         window=new.window,
         settings_versions=new.settings_versions,
         limit_micro_epsilon=new.limit_micro_epsilon,

@@ -5,15 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cleanroom.errors import ForbiddenError, InvalidRequestError
-from cleanroom.privacy.accounting import limit_micro_epsilon
+from cleanroom.privacy.accounting import WINDOW_DELTA_STEPS, limit_micro_epsilon
+from cleanroom.privacy.rho import RHO_STEPS
 from cleanroom.rooms.ledger import ALL_CUSTOM_TEMPLATES, BudgetKey, RoomBudget, SettingsRecord, TaskStatus
-from cleanroom.rooms.settings import PrivacySettings, as_record, settings_from_record
+from cleanroom.rooms.settings import Accounting, PrivacySettings, as_record, rho_limit_of, settings_from_record
 from cleanroom.use_cases.access import room_of_consumer, room_of_member, room_of_provider
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from cleanroom.ports import Clock, Renewal, RoomServices
-    from cleanroom.rooms.ledger import RoomStanding, Standing
+    from cleanroom.rooms.ledger import RoomStanding, Spending, Standing
     from cleanroom.use_cases.arguments import CleanRoomArguments, SetPrivacySettings, SetRoomBudget
+    from cleanroom.use_cases.charge import Payer
 
 
 def provider_run_key(room: str, *, provider: str, consumer: str) -> BudgetKey:
@@ -116,7 +120,9 @@ def room_budget_view(room: RoomStanding | None) -> dict[str, object] | None:
 def budget_views(standing: Standing, *, renewal: Renewal, clock: Clock) -> list[dict[str, object]]:
     """Return budgets of one room: limit, spent and remaining epsilon of a window, and lifetime totals.
 
-    `remaining` is what a run could still cost: the least of what window, lifetime and room have left.
+    `remaining` is the epsilon that a run could still cost: the least of what window, lifetime and room have left. Where
+    rho is what counts in a window, `remaining_rho` is left of `rho_limit` there; `remaining` is that of the others, and
+    None without them.
     """
     suspended = standing.task.status is TaskStatus.SUSPENDED
     is_over = standing.window != standing.task.window
@@ -125,9 +131,8 @@ def budget_views(standing: Standing, *, renewal: Renewal, clock: Clock) -> list[
     for key, spending in standing.spending.items():
         settings = standing.records[key].settings
         limit = limit_micro_epsilon(settings.privacy_budget)
-        left = [limit - spending.window.micro_epsilon, *_left_in_room(standing.room)]
-        if settings.lifetime_budget is not None:
-            left.append(limit_micro_epsilon(settings.lifetime_budget) - spending.lifetime.micro_epsilon)
+        left = [*_left_of_epsilon(settings, spending), *_left_in_room(standing.room)]
+        rho_limit, spent_rho = rho_limit_of(settings), spending.window_rho.rho_steps
         views.append(
             {
                 "party_name": key.party,
@@ -135,7 +140,11 @@ def budget_views(standing: Standing, *, renewal: Renewal, clock: Clock) -> list[
                 "differential": int(settings.differential),
                 "privacy_budget": limit / 1e6,
                 "spent": spending.window.micro_epsilon / 1e6,
-                "remaining": max(0, min(left)) / 1e6,
+                "remaining": max(0, min(left)) / 1e6 if left else None,
+                "accounting": settings.accounting.value,
+                "spent_rho": spent_rho / RHO_STEPS,
+                "rho_limit": None if rho_limit is None else rho_limit.rho_steps / RHO_STEPS,
+                "remaining_rho": None if rho_limit is None else max(0, rho_limit.rho_steps - spent_rho) / RHO_STEPS,
                 "lifetime_budget": settings.lifetime_budget,
                 "lifetime_epsilon": spending.lifetime.micro_epsilon / 1e6,
                 "lifetime_delta": spending.lifetime.delta_steps / 1e12,
@@ -145,6 +154,36 @@ def budget_views(standing: Standing, *, renewal: Renewal, clock: Clock) -> list[
             }
         )
     return views
+
+
+def runs_left(payers: Sequence[Payer], standing: Standing) -> int | None:
+    """Return how many more runs all limits hold that cost what these budgets pay for one; None for a free one.
+
+    Runs without a release, which are limited too, are not looked at.
+    """
+    left: list[tuple[int, int]] = []
+    for payer in payers:
+        settings, spending = standing.records[payer.budget].settings, standing.spending[payer.budget]
+        limit, price, rho = rho_limit_of(settings), payer.price, payer.rho_price
+        left += [(one, price.micro_epsilon) for one in _left_of_epsilon(settings, spending)]
+        if limit is None:
+            left.append((WINDOW_DELTA_STEPS - spending.window.delta_steps, price.delta_steps))
+        else:
+            left.append((limit.rho_steps - spending.window_rho.rho_steps, rho.rho_steps))
+            left.append((limit.delta_steps - spending.window_rho.delta_steps, rho.delta_steps))
+    together = sum(payer.price.micro_epsilon for payer in payers)
+    left += [(one, together) for one in _left_in_room(standing.room)]
+    return min((max(0, amount) // price for amount, price in left if price), default=None)
+
+
+def _left_of_epsilon(settings: PrivacySettings, spending: Spending) -> list[int]:
+    """Return what each limit of a budget that counts epsilon has left, in micro-epsilon."""
+    left = []
+    if settings.accounting is Accounting.EPSILON:
+        left.append(limit_micro_epsilon(settings.privacy_budget) - spending.window.micro_epsilon)
+    if settings.lifetime_budget is not None:
+        left.append(limit_micro_epsilon(settings.lifetime_budget) - spending.lifetime.micro_epsilon)
+    return left
 
 
 def _left_in_room(room: RoomStanding | None) -> list[int]:
