@@ -548,12 +548,19 @@ def exact_tables(plan: Plan, rows: Rows, connection: duckdb.DuckDBPyConnection) 
         types = tuple(str(d[1]) for d in answer.description)
         table: dict[tuple[Any, ...], tuple[int, ...]] = {}
         for row in answer.fetchall():
-            key = tuple("NaN" if isinstance(v, float) and math.isnan(v) else v for v in row[: len(m.keys)])
+            key = tuple(as_shown(v) for v in row[: len(m.keys)])
             if key in table:
                 raise LeakError("a group appears twice")
             table[key] = row[len(m.keys) :]
         found[m.name] = (names, types, table)
     return found
+
+
+def as_shown(key: Any) -> Any:
+    """Return a group key so that what is shown in two ways differs: 0 and -0, and NaN with either sign."""
+    if isinstance(key, float) and (math.isnan(key) or key == 0):
+        return f"{math.copysign(1.0, key):+.0f} {abs(key)}"
+    return key
 
 
 class LeakError(Exception):
