@@ -62,7 +62,12 @@ def test_what_was_written_agrees_in_all_rooms(ledger, table, capsys):
 
 @pytest.mark.parametrize(
     ("key", "field"),
-    [(window_key(KEY, 0), "micro_epsilon"), (window_key(KEY, 1), "delta_steps"), (lifetime_key(KEY), "micro_epsilon")],
+    [
+        (window_key(KEY, 0), "micro_epsilon"),
+        (window_key(KEY, 1), "delta_steps"),
+        (window_key(KEY, 1), "rho_steps"),
+        (lifetime_key(KEY), "micro_epsilon"),
+    ],
 )
 def test_a_counter_that_lines_do_not_add_up_to_is_named(ledger, table, capsys, key, field):
     change(table, key, **{field: 1})

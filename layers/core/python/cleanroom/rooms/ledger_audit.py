@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from cleanroom.privacy.accounting import ZERO_PRICE, Price
+from cleanroom.privacy.rho import ZERO_RHO, RhoPrice
 from cleanroom.rooms.ledger import ALL_CUSTOM_TEMPLATES, BudgetKey, LedgerEntry
 from cleanroom.rooms.ledger_chain import ROOM_CHAIN, ChainHead, first_broken_line, head_after, key_of_chain
 
@@ -157,6 +158,20 @@ def tallies_of(line: LedgerEntry) -> tuple[WindowTally, ...]:
             raise ValueError("a charge names the budget whose chain it is in")
         named = (own,)
     return tuple(WindowTally(budget=budget, window=body["window"], tally=tally) for budget in named)
+
+
+def least_rho_of(line: LedgerEntry) -> RhoPrice:
+    """Return what a line says that its chain's budget has spent of its window in rho, at least.
+
+    Zero for a line that is no charge, that is unmetered, or that was written before rho was counted.
+
+    Raises:
+        KeyError, TypeError, ValueError: a charge that cannot be read.
+    """
+    if line.kind != CHARGE_KIND:
+        return ZERO_RHO
+    body: dict[str, Any] = json.loads(line.body)
+    return ZERO_RHO if body["unmetered"] or "rho_price" not in body else RhoPrice(**body["rho_price"])
 
 
 def without_closed(checkpoint: Checkpoint, *, closed_through: int) -> Checkpoint:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from cleanroom.rooms.ledger_audit import Tally, lies_between, tallies_of
+from cleanroom.privacy.rho import ZERO_RHO, RhoPrice
+from cleanroom.rooms.ledger_audit import Tally, least_rho_of, lies_between, tallies_of
 from cleanroom.rooms.ledger_chain import ROOM_CHAIN, ChainHead, first_broken_chain, first_broken_line
 
 if TYPE_CHECKING:
@@ -28,11 +29,16 @@ Exported = tuple["LedgerEntry", ...]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Spent:
-    """What lines add up to: for each budget and window, and for each budget ever; when each window was last charged."""
+    """What lines add up to: for each budget and window, and for each budget ever; when each window was last charged.
+
+    Attributes:
+        rho: of each budget and window, as far as lines say it.
+    """
 
     windows: Mapping[tuple[BudgetKey, int], Tally]
     ever: Mapping[BudgetKey, Tally]
     last: Mapping[tuple[BudgetKey, int], datetime]
+    rho: Mapping[tuple[BudgetKey, int], RhoPrice]
 
 
 def verify_room(
@@ -56,7 +62,7 @@ def verify_room(
     least = _spent(before)
     counters = {key: ledger.spending(key, window=window) for key in least.ever}
     of_windows = {
-        (key, number): ledger.spending(key, window=number).window
+        (key, number): ledger.spending(key, window=number)
         for (key, number), at in least.last.items()
         if now - at < COUNTERS_KEPT
     }
@@ -70,7 +76,12 @@ def verify_room(
         if not lies_between(spending.lifetime, least=least.ever[key].all, most=most.ever[key].all):
             ever = most.ever[key].all
             differences.append(f"{room}, {key.party}: ever spent is {_text(spending.lifetime)}, by lines {_text(ever)}")
-    for (key, number), price in of_windows.items():
+    for (key, number), spending in of_windows.items():
+        price, rho, least_rho = spending.window, spending.window_rho, least.rho[key, number]
+        # A counter may say more than lines do: runs from before rho was counted are worth a whole window there.
+        if rho.rho_steps < least_rho.rho_steps or rho.delta_steps < least_rho.delta_steps:
+            said, due = json.dumps(rho.as_json()), json.dumps(least_rho.as_json())
+            differences.append(f"{room}, {key.party}, window {number}: spent is {said}, by lines {due} or more")
         low, high = least.windows[key, number].metered, most.windows[key, number].metered
         if not lies_between(price, least=low, most=high):
             differences.append(f"{room}, {key.party}, window {number}: spent is {_text(price)}, by lines {_text(high)}")
@@ -135,12 +146,14 @@ def _spent(history: RoomHistory) -> Spent:
     windows: defaultdict[tuple[BudgetKey, int], Tally] = defaultdict(Tally)
     ever: defaultdict[BudgetKey, Tally] = defaultdict(Tally)
     last: dict[tuple[BudgetKey, int], datetime] = {}
+    rho: defaultdict[tuple[BudgetKey, int], RhoPrice] = defaultdict(lambda: ZERO_RHO)
     for line in history.entries:
         for one in tallies_of(line):
             windows[one.budget, one.window] += one.tally
             ever[one.budget] += one.tally
             last[one.budget, one.window] = line.at
-    return Spent(windows=windows, ever=ever, last=last)
+            rho[one.budget, one.window] += least_rho_of(line)
+    return Spent(windows=windows, ever=ever, last=last, rho=rho)
 
 
 def _chain_text(chain: str) -> str:
