@@ -31,7 +31,7 @@ def budget(house):
 
 
 def test_a_budget_that_counts_rho_holds_as_many_runs_as_its_quote_says():
-    """B-56: each run costs epsilon 1 of a budget of 2, by epsilon."""
+    """B-51, B-56: each run costs epsilon 1 of a budget of 2, by epsilon."""
     assert quote(furnished(settings=GAUSSIAN))["runs_left"] == 2
     house = furnished(settings=BY_RHO)
     limit = rho_limit_of(settings_from_record(BY_RHO))
