@@ -189,6 +189,15 @@ def test_what_does_not_follow_the_whole_key_is_refused(sql: str, rule: str):
     assert refusal.value.cure
 
 
+def test_a_refused_join_names_the_table_that_is_owned_through_a_key():
+    """It said "a join of o_custkey of airline.orders with o_custkey of airline.orders", of two different tables."""
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled("SELECT COUNT(*) AS n FROM items l JOIN orders o ON l.l_line = o.o_orderkey", tables=TABLES)
+    assert str(refusal.value).startswith(
+        "a join of airline.items (owned by o_custkey of airline.orders) with o_custkey of airline.orders must have "
+    )
+
+
 def through(parent: str, **on: str) -> OwnedThrough:
     return OwnedThrough(parent=parent, columns=tuple(on.items()))
 

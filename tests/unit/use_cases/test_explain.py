@@ -63,6 +63,17 @@ def test_sensitivity_noise_and_price_are_those_of_the_plan():
     assert shown["price"]["epsilon"] == sum(p["epsilon"] for p in shown["price"]["parts"]) == 2.0
 
 
+def test_a_quote_names_the_columns_that_its_bounds_speak_of():
+    """`clamp of c0` beside columns without names told nobody which one is clipped."""
+    house = furnished()
+    (quoted,) = house("agency", "consumer", "quote_analysis", **BY_CARRIER)["measurements"]
+    (explained,) = house("agency", "consumer", "explain_analysis", **BY_CARRIER)["plan"]["measurements"]
+    assert [c["name"] for c in quoted["columns"]] == [c["name"] for c in explained["columns"]]
+    spoken_of = {what.removeprefix("clamp of ") for what in quoted["bounds"] if what.startswith("clamp of ")}
+    assert spoken_of
+    assert spoken_of <= {c["name"] for c in quoted["columns"]}
+
+
 def test_what_refuses_a_run_refuses_its_explanation_with_line_rule_and_cure():
     house = furnished()
     house("airline", "provider", "add_custom_sql_template", cleanroom_name="room", template_name="rows",

@@ -141,13 +141,19 @@ def joined_entity(
         )
     if not on_entity:
         refuse(
-            f"a join of {left.label} with {right.label} must have their entity columns equal, "
+            f"a join of {_whose(left)} with {_whose(right)} must have their entity columns equal, "
             "or a row would belong to two entities",
             rule="join_without_entity",
             cure="add AND <left entity> = <right entity> to the join's ON, or join on all columns of a declared key",
             at=at,
         )
     return merged_entity(right, left) if side == "RIGHT" else merged_entity(left, right)
+
+
+def _whose(entity: Entity) -> str:
+    """Return the entity's label, with the table in front whose rows are its only through a key of another table."""
+    first = entity.tables[0].full_name
+    return entity.label if entity.label.endswith(f" of {first}") else f"{first} (owned by {entity.label})"
 
 
 def merged_entity(main: Entity | None, other: Entity | None) -> Entity:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
+import msgspec.inspect
 
 from cleanroom.errors import InvalidRequestError
 
@@ -205,6 +207,10 @@ class AddNoise(CleanRoomArguments, frozen=True, kw_only=True):
     run_id: RunId | None = None
 
 
+# msgspec quotes the value here, and nowhere else; the value may hold anything, the end of the sentence included.
+_NOT_ONE_OF = re.compile(r"Invalid enum value .*( - at `[^`]*`)\Z", re.DOTALL)
+_UNKNOWN_ARGUMENT = re.compile(r"Object contains unknown field `[^`]*`\Z")
+
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
 
 
@@ -218,6 +224,23 @@ def parse_arguments(kind: type[ArgumentsT], body: bytes) -> ArgumentsT:
     try:
         return msgspec.json.decode(body or b"{}", type=kind)
     except msgspec.ValidationError as error:
-        raise InvalidRequestError(f"the arguments do not fit: {error}") from error
+        raise InvalidRequestError(f"the arguments do not fit: {_sentence(kind, str(error))}") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequestError("the body is not valid JSON") from error
+
+
+def _sentence(kind: type[Arguments], said: str) -> str:
+    """Return what the decoder said, without the value, and with what is possible instead where that is known."""
+    described = msgspec.inspect.type_info(kind)
+    fields = described.fields if isinstance(described, msgspec.inspect.StructType) else ()
+    taken = {field.encode_name: field.type for field in fields}
+    if _UNKNOWN_ARGUMENT.match(said) is not None:
+        return f"{said}; the arguments are {', '.join(taken)}" if taken else f"{said}; there are no arguments"
+    not_one_of = _NOT_ONE_OF.match(said)
+    if not_one_of is None:
+        return said
+    place = not_one_of.group(1)
+    declared = taken.get(place.removeprefix(" - at `$.").removesuffix("`"))
+    possible = declared.values if isinstance(declared, msgspec.inspect.LiteralType) else ()
+    choices = f"; possible are {', '.join(str(value) for value in possible)}" if possible else ""
+    return f"Invalid value{place}{choices}"

@@ -34,7 +34,7 @@ def rho_view(price: RhoPrice | None) -> dict[str, float | None]:
 
 
 def measurement_view(measurement: Measurement) -> dict[str, object]:
-    """Return one measurement as a quote shows it; `threshold` is tau, in entities."""
+    """Return one measurement as a quote shows it; `threshold` is tau, in entities, and `bounds` name columns."""
     return {
         "name": measurement.name,
         "keys": list(measurement.keys),
@@ -42,7 +42,12 @@ def measurement_view(measurement: Measurement) -> dict[str, object]:
         "threshold": _threshold(measurement),
         "bounds": dict(measurement.bounds),
         "columns": [
-            {"measures": c.meaning, "noise": c.noise.as_json(), "plus_or_minus_95": half_width_of(c)}
+            {
+                "name": c.name,
+                "measures": c.meaning,
+                "noise": c.noise.as_json(),
+                "plus_or_minus_95": half_width_of(c),
+            }
             for c in measurement.columns
         ],
     }
