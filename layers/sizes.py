@@ -36,9 +36,14 @@ SETTINGS = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "POWERTOOLS_TRACE_DISABLED": "true",
     "ANSWER_STEP_SECONDS": "1",
-    **{f"{name}_BUCKET": "some-bucket" for name in ("TABLES", "INBOX", "EXACT", "RESULTS")},
+    **{f"{name}_BUCKET": "some-bucket" for name in ("TABLES", "INBOX", "EXACT", "RESULTS", "ENTITIES", "AUDIT")},
     **{f"{name}_TABLE": "some-table" for name in ("LEDGER", "CATALOGUE")},
-    "EXACT_KEY_ARN": "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000",
+    **{
+        f"{name}_KEY_ARN": "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"
+        for name in ("EXACT", "RECEIPT")
+    },
+    **{f"SIGNAL_{name}": "5" for name in ("REFUSALS_PER_HOUR", "SIMILAR_QUERIES")},
+    "SIGNAL_HOURLY_SHARE": "0.5",
     "RUN_QUEUE_URL": "https://sqs.us-east-1.amazonaws.com/000000000000/some-queue",
     "ADD_NOISE_FUNCTION": "some-function",
     "DP_TASK_SCHEDULE": "some-schedule",

@@ -7,21 +7,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from cleanroom.privacy.bins import Bins, End, rank_deviation, tree_shape
 from cleanroom.privacy.mechanisms import add_noise
 from cleanroom.privacy.noise import DiscreteGaussian, DiscreteLaplace, Noise
-from cleanroom.privacy.quantiles import (
-    LEVELS,
-    MIDDLE,
-    Bins,
-    End,
-    _variance,
-    cumulative,
-    curves,
-    drawn,
-    nodes_of,
-    rank_deviation,
-    tree_shape,
-)
+from cleanroom.privacy.quantiles import LEVELS, MIDDLE, _variance, cumulative, curves, drawn, nodes_of
 from tests.seeded_entropy import SeededEntropy
 
 

@@ -6,12 +6,14 @@ import base64
 import copy
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
+import cleanroom
 from cleanroom.adapters.memory_signer import MemoryReceiptSigner
 from cleanroom.errors import BusyError
 from cleanroom.verify_receipt import NotVerifiedError, main, verified_receipt
@@ -315,6 +317,7 @@ def test_the_command_verifies_offline_and_says_what_the_receipt_says(tmp_path, c
 
 def test_verifying_needs_nothing_of_the_cloud():
     """In a process of its own: neither boto3, nor the engine, nor anything of use cases and adapters is imported."""
+    import os
     import subprocess
     import sys
 
@@ -323,5 +326,6 @@ def test_verifying_needs_nothing_of_the_cloud():
         "print([m for m in sys.modules if m.split('.')[0] in ('boto3','botocore','duckdb','pyarrow','msgspec')"
         " or m.startswith(('cleanroom.use_cases','cleanroom.adapters','cleanroom.ports'))])"
     )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(Path(cleanroom.__file__).parents[1])})  # fmt: skip
     assert done.stdout.strip() == "[]"

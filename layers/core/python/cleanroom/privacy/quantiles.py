@@ -13,16 +13,17 @@ variance of any cumulative count has a closed form.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from fractions import Fraction
 from statistics import NormalDist
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cleanroom.privacy.bins import edge_variance
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from cleanroom.privacy.bins import Bins, End
 
     Floats = NDArray[np.float64]
 
@@ -32,62 +33,12 @@ LEVELS = np.linspace(-3.92, 3.92, 33)
 MIDDLE = 16
 """Place of the deviate 0."""
 
-FEW_BINS = 48
-"""Up to so many bins one level has less error than two, for each level would get half of the price."""
-
 AVERAGED = 0.92
 """Share of a cumulative count's deviation that counts for a quantile: how many bins are under a line averages over
 neighbours, so that it errs less than any one of them. Measured, as the coverage in the tests is."""
 
 SURE = 1.645
 """Deviate that a normal variable exceeds with a chance of 5 %: how sure a smallest or largest value is to be inside."""
-
-End = Literal["inside", "smallest", "largest"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bins:
-    """The public bins of one column.
-
-    Attributes:
-        lo: lower end of the first bin: a number, or days or microseconds since 1970-01-01.
-        width: of each bin; > 0.
-        number: of bins; >= 1.
-        step: distance between values that can occur: 1 for whole numbers and dates, 0 for others.
-        upper: upper nodes; 0 where the bins are the only level.
-        below: bins below each upper node; `upper * below >= number`, and the bins beyond `number` are empty.
-    """
-
-    lo: Fraction
-    width: Fraction
-    number: int
-    step: int
-    upper: int
-    below: int
-
-    def __post_init__(self) -> None:
-        if not (self.number >= 1 and self.width > 0 and self.upper >= 0 and self.below >= 1):
-            raise ValueError("bins need a number and a width")
-        if not max(self.upper, 1) * self.below >= self.number:
-            raise ValueError("the tree has fewer leaves than there are bins")
-
-    @property
-    def levels(self) -> int:
-        """How often each row is counted."""
-        return 2 if self.upper else 1
-
-    @property
-    def nodes(self) -> int:
-        """Counts per group."""
-        return self.upper + max(self.upper, 1) * self.below
-
-
-def tree_shape(number: int) -> tuple[int, int]:
-    """Return (upper nodes, bins below each) for a number of bins: about its square root of each, or one level."""
-    if number <= FEW_BINS:
-        return 0, number
-    below = math.isqrt(number - 1) + 1
-    return -(-number // below), below
 
 
 def nodes_of(cells: NDArray[np.int64], bins: Bins) -> NDArray[np.int64]:
@@ -172,21 +123,8 @@ def cumulative(noisy: NDArray[np.int64], bins: Bins) -> tuple[Floats, Floats]:
 
 
 def _variance(bins: Bins, edges: NDArray[Any], fraction: float) -> Floats:
-    """Return the variance of (rows below an edge - fraction * all rows), for noise of variance 1 on each node."""
-    if not bins.upper:
-        leaves = bins.below
-        return np.asarray((1 - fraction) ** 2 * edges + fraction**2 * (leaves - edges), dtype=np.float64)
-    whole, part = np.divmod(edges, bins.below)
-    of_upper = bins.below / (bins.below + 1)
-    inside = part / bins.below
-    upper = (1 - fraction) ** 2 * whole + (inside - fraction) ** 2 + fraction**2 * (bins.upper - whole - 1)
-    return np.asarray(of_upper * upper + part * (1 - inside), dtype=np.float64)
-
-
-def rank_deviation(bins: Bins, *, deviation: float) -> float:
-    """Return the largest standard deviation that the rank of a median can have, in the unit of `deviation`."""
-    edges = np.arange(1, bins.number)
-    return deviation * float(np.sqrt(_variance(bins, edges, 0.5).max(initial=0.0)))
+    """Return `edge_variance` of several edges."""
+    return np.array([edge_variance(bins, int(edge), fraction) for edge in edges], dtype=np.float64)
 
 
 def _value(bins: Bins, place: Floats, share: Floats) -> Floats:

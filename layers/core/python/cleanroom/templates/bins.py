@@ -10,7 +10,7 @@ from math import ceil, floor
 
 from sqlglot import exp
 
-from cleanroom.privacy.quantiles import Bins, tree_shape
+from cleanroom.privacy.bins import Bins, tree_shape
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.grid import require_range
 from cleanroom.templates.moments import as_integer

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from sqlglot import exp
 
-from cleanroom.privacy.quantiles import Bins, End
+from cleanroom.privacy.bins import Bins, End
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates import spans
 from cleanroom.templates.aggregates import Aggregate, AggregateFunction, counts_every_row

@@ -11,8 +11,8 @@ from fractions import Fraction
 from typing import Literal
 
 from cleanroom.privacy.accounting import Price
+from cleanroom.privacy.bins import Bins, End
 from cleanroom.privacy.noise import Noise
-from cleanroom.privacy.quantiles import Bins, End
 from cleanroom.privacy.rho import ZERO_RHO, RhoPrice, rho_price
 from cleanroom.rooms.tables import LinkedTable
 

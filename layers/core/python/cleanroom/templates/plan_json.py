@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from cleanroom.privacy.bins import Bins
 from cleanroom.privacy.noise import noise_from_json
-from cleanroom.privacy.quantiles import Bins
 from cleanroom.templates.plan import (
     MeasuredColumn,
     Measurement,

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from cleanroom.privacy.quantiles import Bins
+from cleanroom.privacy.bins import Bins
 from cleanroom.templates.bins import bin_of
 from cleanroom.templates.domains import key_name
 from cleanroom.templates.draft import Draft

@@ -5,8 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from cleanroom.privacy.bins import rank_deviation
 from cleanroom.privacy.error_bars import CONFIDENCE, half_width
-from cleanroom.privacy.quantiles import rank_deviation
 
 if TYPE_CHECKING:
     from cleanroom.templates.plan import MeasuredColumn

@@ -17,8 +17,8 @@ from cleanroom.privacy.simulation import simulate
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cleanroom.privacy.bins import Bins
     from cleanroom.privacy.entropy import Entropy
-    from cleanroom.privacy.quantiles import Bins
     from cleanroom.templates.plan import MeasuredColumn, Measurement, Plan
 
     Integers = np.ndarray[Any, np.dtype[np.int64]]
