@@ -21,7 +21,8 @@ from cleanroom.rooms.settings import NoiseMechanism
 from cleanroom.templates.compile import compile_query
 from cleanroom.templates.template import CompileContext, RenderedQuery, Template
 from tests.soundness import meaning as mean
-from tests.soundness.queries import Aggregate, Part, Query, random_query
+from tests.soundness.aggregates import Aggregate, Part
+from tests.soundness.queries import Query, random_query
 from tests.soundness.reference import Group, Measured, bounds
 from tests.soundness.schemas import READER, arrow, entities, random_rows, without
 from tests.unit.attacks.neighbours import LeakError, check_price, compare

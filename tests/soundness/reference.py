@@ -15,13 +15,14 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from tests.soundness import meaning as mean
-from tests.soundness.queries import Part
+from tests.soundness.aggregates import Part
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tests.soundness.aggregates import Aggregate
     from tests.soundness.expressions import Expression, Row
-    from tests.soundness.queries import Aggregate, Asked
+    from tests.soundness.queries import Asked
     from tests.soundness.schemas import Rows
 
 HARD_LIMIT = 4
