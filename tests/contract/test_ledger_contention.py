@@ -24,7 +24,7 @@ from cleanroom.adapters.dynamodb_ledger import DynamoDbLedger
 from cleanroom.errors import BudgetExhaustedError, LedgerUnreadableError, StaleChargeError
 from cleanroom.privacy.accounting import Price
 from cleanroom.privacy.rho import RhoLimit, RhoPrice
-from cleanroom.rooms.ledger import BudgetKey, RoomBudget, RunState, TaskStatus
+from cleanroom.rooms.ledger import BudgetKey, RoomBudget, RoomBudgetRecord, RunState, TaskStatus
 from cleanroom.rooms.ledger_chain import chain_of, first_broken_chain
 from cleanroom.rooms.settings import Accounting, PrivacySettings
 from tests.contract.ledgers import KEY, NOON, FaultyClient, charge, create_table, table_of
@@ -208,51 +208,67 @@ def test_a_change_that_is_overtaken_by_a_later_one_takes_no_copy_back(ledger, cl
 # --- interrupted room budgets -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("write", [2, 3, 4])
-def test_a_room_budget_that_is_interrupted_counts_every_budget_before_its_next_charge(ledger, client, stored, write):
-    """A budget outside the room's total cannot be charged: its next charge takes it in, with all that it has spent."""
+@pytest.mark.parametrize("write", [1, 2, 3, 4, 5, 6])
+def test_a_room_budget_that_is_interrupted_anywhere_is_not_in_force_and_repeating_it_counts_everything(
+    ledger, client, stored, write
+):
+    """Before, the limit was written first: what had not joined by then was missing, and 400,000 more were granted."""
     keys = budgets_of_different_copies(4)
     for key in keys:
         stored.charge(charge(f"early-{key.party}", budgets=(key,)))
     crash_at(client, write)
     with pytest.raises(CrashError):
         ledger.put_room_budget("flights", RoomBudget(lifetime=1), by="provider", at=NOON)
-    record = stored.room_budget("flights")
-    assert record.version == 1
-    spent = 400_000
-    for number, key in enumerate(keys):
-        with pytest.raises(StaleChargeError):
-            stored.charge(charge(f"stale-{number}", budgets=(key,)))
-        stored.charge(charge(f"late-{number}", budgets=(key,), room_budget=record))
+    assert stored.room_budget("flights") == RoomBudgetRecord()
+    assert stored.standing("flights", []).room is None
+    assert not [e for e in stored.entries("flights") if e.kind == "room_budget"]
+    newcomer = replace(keys[0], party="newcomer")
+    spent = 0
+    for number, key in enumerate([*keys[:2], newcomer]):
+        stored.charge(charge(f"late-{number}", budgets=(key,)))
         spent += 100_000
-    assert stored.standing("flights", []).room.lifetime == Price(micro_epsilon=spent, delta_steps=56)
-    assert stored.standing("flights", []).room.window == Price(micro_epsilon=spent, delta_steps=56)
+    record = stored.put_room_budget("flights", RoomBudget(lifetime=1), by="provider", at=NOON)
+    assert record.version == 1
+    spent += 400_000
+    assert stored.standing("flights", []).room.lifetime == Price(micro_epsilon=spent, delta_steps=49)
+    assert stored.standing("flights", []).room.window == Price(micro_epsilon=spent, delta_steps=49)
+    too_much = (Price(micro_epsilon=300_001, delta_steps=0),)
     with pytest.raises(BudgetExhaustedError):
-        stored.charge(
-            charge(
-                "too-much",
-                budgets=(keys[0],),
-                room_budget=record,
-                prices=(Price(micro_epsilon=200_001, delta_steps=0),),
-            )
-        )
+        stored.charge(charge("too-much", budgets=(keys[3],), room_budget=record, prices=too_much))
 
 
-def test_a_charge_between_reading_and_joining_is_in_the_room_total_once(ledger, client, stored):
+@pytest.mark.parametrize("at", [1, 2])
+def test_a_charge_while_a_room_budget_is_set_is_in_its_total_once(ledger, client, stored, at):
+    """Of a budget that is there, before it joins and after; the room's limit is not in force for either."""
     stored.charge(charge("run-0"))
     raced = []
 
     def before(name):
         if name == "transact_write_items":
             raced.append(name)
-            if len(raced) == 2:  # the first writes the room's budget, the second joins
-                stored.charge(charge("run-1", room_budget=stored.room_budget("flights")))
+            if len(raced) == at:  # the first joins, the second writes the room's budget
+                stored.charge(charge("run-1"))
 
     client.before = before
     ledger.put_room_budget("flights", RoomBudget(per_window=1), by="provider", at=NOON)
     assert stored.run("run-1") is not None
     assert stored.standing("flights", []).room.lifetime == stored.spending(KEY, window=0).lifetime
     assert stored.spending(KEY, window=0).lifetime == Price(micro_epsilon=200_000, delta_steps=14)
+
+
+def test_a_budget_that_begins_while_a_room_budget_is_set_is_in_its_total(ledger, client, stored):
+    """It is in no list that the call goes through: it began after the list was read."""
+    stored.charge(charge("run-0"))
+    late = replace(KEY, party="late")
+
+    def before(name):
+        if name == "transact_write_items":
+            client.before = None
+            stored.charge(charge("run-1", budgets=(late,)))
+
+    client.before = before
+    ledger.put_room_budget("flights", RoomBudget(per_window=1), by="provider", at=NOON)
+    assert stored.standing("flights", []).room.lifetime == Price(micro_epsilon=200_000, delta_steps=14)
 
 
 class TornClient(FaultyClient):

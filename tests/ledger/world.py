@@ -205,25 +205,11 @@ class World:
         )
 
     def put_room_budget(self, *, room, per_window, lifetime, chaos):
-        """What the call leaves undone when it is interrupted, the same call finishes; who sets a budget repeats it."""
-        budget = RoomBudget(per_window=per_window, lifetime=lifetime)
-        before, at = self.model.room_budgets.get(room, (0,))[0], self.now
-        self.line.chaos = Chaos(chaos)
-        try:
-            self.ledger.put_room_budget(room, budget, by="airline", at=at)
-        except (BusyError, Killed):
-            self.unknown += 1
-            if self.stored.room_budget(room).version > before:
-                self.model.put_room_budget(room, per_window, lifetime)
-        else:
-            self.model.put_room_budget(room, per_window, lifetime)
-            return
-        finally:
-            self.line.chaos = NO_FAULTS
+        budget, at = RoomBudget(per_window=per_window, lifetime=lifetime), self.now
         self._both(
             lambda ledger: f"version {ledger.put_room_budget(room, budget, by='airline', at=at).version}",
             lambda model: model.put_room_budget(room, per_window, lifetime),
-            0,
+            chaos,
         )
 
     def set_task(self, *, suspended, chaos):

@@ -121,7 +121,8 @@ class Ledger(Protocol):
     def put_room_budget(self, room: str, budget: RoomBudget, *, by: str, at: datetime) -> RoomBudgetRecord:
         """Overwrite the budget of a room, raise its version, and add an entry to the room's history.
 
-        What was spent before counts. A room that was ever given one keeps adding up, also without a limit.
+        What was spent before counts: interrupted, it is not in force, and the same call sets it. A room that was ever
+        given one keeps adding up, also without a limit.
         """
 
     def terms(self, room: str, keys: Sequence[BudgetKey]) -> Terms:

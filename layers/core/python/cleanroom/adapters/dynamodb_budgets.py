@@ -111,7 +111,7 @@ class BudgetItems:
         return spending_in(self.table.get_each([window_key(key, window), lifetime_key(key)]), key, window=window)
 
     def room_budget(self, room: str) -> RoomBudgetRecord:
-        """Return the budget of a room, or none at version 0."""
+        """Return the budget of a room, or none at version 0; its total may be there before its budget is."""
         stored = self.table.get(room_total_key(room))
         return RoomBudgetRecord() if stored is None else _room_in(stored)[0]
 
@@ -135,48 +135,45 @@ class BudgetItems:
         if window is None:
             window = task.window
             found |= self.table.get_each(_window_keys(room, keys, window))
+        in_room = room_standing_in(found, room, window=window)
         return Standing(
             task=task,
             window=window,
             records={key: record_in(found.get(settings_key(key)), key) for key in keys},
             spending={key: spending_in(found, key, window=window) for key in keys},
-            room=room_standing_in(found, room, window=window),
+            room=None if in_room is None or in_room.record.version == 0 else in_room,
         )
 
     def put_room_budget(self, room: str, budget: RoomBudget, *, by: str, at: datetime) -> RoomBudgetRecord:
-        """Overwrite a room's budget, and have every budget of the room in its total when this returns.
+        """Overwrite a room's budget; whatever interrupts this, no limit is in force before the total is complete.
 
-        The line that this writes into the room's own chain cancels every charge on its way that opens a chain; all
-        other budgets are named in that chain, and join. What is interrupted here, charges finish, each for its own
-        budget; so does the same call again.
+        First the room has a total, at version 0 and without a limit: from then on a budget that begins is in it, for
+        a charge that opens a chain and read no total checks that there is none. Then all other budgets, which have
+        settings or are named in the room's own chain, join. Only then the limit is written, with its line.
         """
+        self.table.put_if(
+            item(
+                room_total_key(room),
+                kind=ROOM_TOTAL,
+                version=0,
+                body=encode(RoomBudget()),
+                micro_epsilon=0,
+                delta_steps=0,
+            ),
+            condition=ABSENT,
+        )
+        for key in self.keys_of_room(room):
+            self.join(key, self.table.backoff())
         backoff = self.table.backoff()
         history = History(room=room)
         while True:
-            stored = self.table.get(room_total_key(room))
-            version = 0 if stored is None else _room_in(stored)[0].version
+            version = self.room_budget(room).version
             record = RoomBudgetRecord(budget=budget, version=version + 1)
-            write = (
-                self.table.put(
-                    item(
-                        room_total_key(room),
-                        kind=ROOM_TOTAL,
-                        version=1,
-                        body=encode(budget),
-                        micro_epsilon=0,
-                        delta_steps=0,
-                    ),
-                    condition=ABSENT,
-                )
-                if stored is None
-                else self.table.update(
-                    room_total_key(room),
-                    update=SET_ROOM_BUDGET,
-                    condition=AT_VERSION,
-                    values=placeholders(
-                        family=ROOM_TOTAL, version=version, next_version=version + 1, body=encode(budget)
-                    ),
-                )
+            write = self.table.update(
+                room_total_key(room),
+                update=SET_ROOM_BUDGET,
+                condition=AT_VERSION,
+                values=placeholders(family=ROOM_TOTAL, version=version, next_version=version + 1, body=encode(budget)),
             )
             head = self.histories.head(history)
             line = next_line(head, room=room, at=at, kind="room_budget", party=by, body=room_budget_body(record))
@@ -185,10 +182,7 @@ class BudgetItems:
             except CancelledError:
                 backoff.pause()
             else:
-                break
-        for key in self.keys_of_room(room):
-            self.join(key, self.table.backoff())
-        return record
+                return record
 
     def keys_of_room(self, room: str) -> tuple[BudgetKey, ...]:
         """Return every budget of a room that was ever charged or has settings."""
@@ -311,7 +305,7 @@ def window_kind_in(found: Mapping[Key, Attributes], key: BudgetKey, *, window: i
 
 
 def room_standing_in(found: Mapping[Key, Attributes], room: str, *, window: int) -> RoomStanding | None:
-    """Return a room's budget and sums; None where it never had a budget. Raises LedgerUnreadableError."""
+    """Return a room's budget and sums; None where it has no total. Raises LedgerUnreadableError."""
     stored = found.get(room_total_key(room))
     if stored is None:
         return None
