@@ -59,18 +59,11 @@ _POINTS = (
         "SELECT city, COUNT(a) AS n, COUNT(DISTINCT a) AS d FROM p AS tbl GROUP BY tbl.city",
         {_CTES: "1, 3-5"},
     ),
-    rewritten(
+    supported(
         "EXCEPT of per-entity aggregates",
         "WITH p AS (SELECT hashed_email, age FROM customers WHERE age > 1 EXCEPT SELECT hashed_email, age FROM "
-        "customers "
-        "WHERE age > 2) SELECT age, COUNT(*) AS n FROM p GROUP BY age",
+        "customers WHERE age > 2) SELECT age, COUNT(*) AS n FROM p GROUP BY age",
         {_CTES: "2"},
-        rule="unsupported_query",
-        rewrite="WITH p AS (SELECT DISTINCT a.hashed_email, a.age FROM customers a WHERE a.age > 1 AND NOT EXISTS "
-        "(SELECT 1 "
-        "FROM customers b WHERE b.hashed_email = a.hashed_email AND b.age = a.age AND b.age > 2)) "
-        "SELECT age, COUNT(*) AS n FROM p GROUP BY age",
-        why="NOT EXISTS says it, and says that it is about the same entity",
     ),
     supported(
         "joins with a public table where the private side is kept, tables named with their owner",

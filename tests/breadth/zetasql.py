@@ -338,14 +338,14 @@ _POINTS = (
         why="the list of groups would be raw data",
         rewrite="SELECT miles, COUNT(*) AS n FROM flights GROUP BY miles",
     ),
-    not_yet(
+    rewritten(
         "groups chosen by one noisy query, counted by another in the same run",
         "WITH g AS (SELECT dest FROM flights GROUP BY dest) "
         "SELECT g.dest, COUNT(*) AS n FROM flights f JOIN g ON f.dest = g.dest GROUP BY g.dest",
         {f"{CD}.test": "103"},
         rule="join_noisy_with_table",
-        why="what is released is computed apart from all tables; one query with both aggregates chooses its groups "
-        "once",
+        rewrite="SELECT dest, COUNT(*) AS n FROM flights GROUP BY dest",
+        why="a query with private keys does both: it chooses its groups by a noisy number of entities, and counts them",
     ),
     # options
     set_elsewhere(
@@ -533,19 +533,33 @@ _POINTS = (
         rewrite="SELECT COUNT(*) AS n FROM (SELECT email, miles FROM flights "
         "QUALIFY ROW_NUMBER() OVER (PARTITION BY email ORDER BY miles) <= 10) q",
     ),
-    not_yet(
-        "noisy numbers joined with public rows, or deciding whether they appear",
+    rewritten(
+        "noisy numbers joined with public rows",
         "SELECT COUNT(*) AS n FROM (SELECT COUNT(*) AS m FROM flights) q CROSS JOIN segments",
-        {
-            f"{A}.test": "46",
-            f"{D}.test": "77-78",
-            IN_FROM: "12",
-            f"{A}_subquery.test": "3, 15-17",
-            f"{D}{WHERE}": "3, 15-17",
-        },
+        {f"{A}.test": "46", IN_FROM: "12"},
         rule="join_noisy_with_table",
-        why="what is released is computed by a function that can read no table; the consumer joins its own rows to the "
-        "release",
+        rewrite="SELECT COUNT(*) AS n FROM (SELECT COUNT(*) AS m FROM flights) q "
+        "CROSS JOIN (VALUES ('e0', 'wide', 1.0), ('e1', 'slim', 2.0)) AS segments(email, segment, weight)",
+        why="what is released is computed by a function that can read no table; the reader's rows stand in the text, "
+        "as arguments of the template",
+    ),
+    rewritten(
+        "public rows that appear or not as a noisy number says",
+        "SELECT weight FROM segments WHERE 123 IN (SELECT SUM(miles) FROM flights)",
+        {f"{A}_subquery.test": "3, 15", f"{D}{WHERE}": "3, 15"},
+        rule="join_noisy_with_table",
+        rewrite="SELECT weight FROM (VALUES (1.0), (2.0)) AS segments(weight) WHERE 123 IN (SELECT SUM(miles) FROM "
+        "flights)",
+        why="likewise",
+    ),
+    rewritten(
+        "protected rows joined with noisy numbers of the same query, or kept as they say",
+        "SELECT COUNT(*) AS n FROM flights WHERE miles < (SELECT AVG(miles) FROM flights)",
+        {f"{D}.test": "77-78", f"{A}_subquery.test": "16-17", f"{D}{WHERE}": "16-17"},
+        rule="join_noisy_with_table",
+        rewrite="SELECT COUNT(*) AS n FROM flights WHERE miles < 345.0",
+        why="no run reads a table after its noise is drawn: in two runs, the number of the first is an argument of the "
+        "second, and both are charged",
     ),
     no_meaning(
         "a query of public rows beside an unused protected one",
@@ -573,12 +587,11 @@ _POINTS = (
             f"{CD}.test": "38-39, 43-44",
         },
     ),
-    not_yet(
+    supported(
         "INTERSECT and EXCEPT of two private results",
-        "SELECT n FROM (SELECT COUNT(*) AS n FROM flights INTERSECT SELECT COUNT(*) AS n FROM customers) u",
+        "SELECT COUNT(*) AS n FROM flights INTERSECT (SELECT COUNT(*) AS n FROM customers EXCEPT SELECT COUNT(*) "
+        "FROM planes)",
         {f"{A}.test": "65-66", f"{SETS}_basic.test": "2-3"},
-        rule="unsupported_query",
-        why="two noisy numbers are hardly ever equal",
     ),
     no_meaning(
         "a private result beside the exact one, to compare them",
@@ -710,14 +723,10 @@ _POINTS = (
             f"{SETS}_userid_presence.test": "3",
         },
     ),
-    rewritten(
+    supported(
         "rows of one table that are, or are not, in another",
-        "SELECT COUNT(*) AS n FROM (SELECT email FROM flights EXCEPT SELECT hashed_email FROM customers) u",
+        "SELECT COUNT(*) AS n FROM (SELECT * FROM flights EXCEPT SELECT * FROM flights WHERE miles > 300) u",
         {f"{A}_set_operations.test": "2", f"{SETS}_userid_presence.test": "1"},
-        rule="unsupported_query",
-        rewrite="SELECT COUNT(*) AS n FROM (SELECT DISTINCT email FROM flights WHERE email NOT IN "
-        "(SELECT hashed_email FROM customers)) u",
-        why="IN, NOT IN and EXISTS say it, and say whose the rows are",
     ),
     no_meaning(
         "UNION of tables whose entities differ, or with rows of nobody",

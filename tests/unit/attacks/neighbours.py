@@ -320,7 +320,7 @@ class Queries:
             listed = [f"{self.rng.choice(entities) if entities else self.one(chr(39) + 'a' + chr(39))} AS who"]
             listed += [f"{self.expression(kind, scope, 1)} AS v{i}" for i, kind in enumerate(kinds)]
             parts.append(f"SELECT {', '.join(listed)} FROM {text}{self.where(scope)}")
-        body = f" {self.one('UNION ALL', 'UNION ALL', 'UNION')} ".join(parts)
+        body = f" {self.one('UNION ALL', 'UNION ALL', 'UNION', 'INTERSECT', 'EXCEPT')} ".join(parts)
         alias = self.name()
         columns = {"who": T.TEXT, **{f"v{i}": kind for i, kind in enumerate(kinds)}}
         return Source(f"({body}) {alias}", alias, columns, "who")

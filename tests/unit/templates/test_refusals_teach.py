@@ -126,13 +126,10 @@ TAUGHT = [
     (f"{UNITED} UNION ALL SELECT «miles» FROM flights) u", "type_mismatch", "one type",
      f"{UNITED} UNION ALL SELECT CAST(miles AS VARCHAR) FROM flights) u"),
     (
-        "SELECT COUNT(*) AS n FROM (SELECT «email» FROM flights EXCEPT SELECT hashed_email FROM customers) u",
-        "unsupported_query",
-        "NOT] EXISTS",
-        (
-            "SELECT COUNT(*) AS n FROM flights a WHERE NOT EXISTS (SELECT 1 FROM customers b WHERE "
-            "b.hashed_email = a.email)"
-        ),
+        "SELECT COUNT(*) AS n FROM (SELECT dest FROM flights EXCEPT SELECT «city» FROM customers) u",
+        "union_of_entities",
+        "in both parts",
+        "SELECT COUNT(*) AS n FROM (SELECT email, dest FROM flights EXCEPT SELECT hashed_email, city FROM customers) u",
     ),
     (
         "SELECT COUNT(*) AS n FROM flights a FULL JOIN «customers b» ON a.email = b.hashed_email",
@@ -171,8 +168,7 @@ TAUGHT = [
         "links as a table",
         "SELECT COUNT(*) AS n FROM customers, segments f",
     ),
-    ("SELECT «(SELECT COUNT(*) FROM customers)» AS n".replace("«(SELECT ", "(SELECT «").replace(")»", "»)"), "no_from",
-     "query over one", "SELECT (SELECT COUNT(*) FROM customers) AS n FROM (SELECT COUNT(*) AS m FROM flights) q"),
+    ("SELECT «1» AS n", "no_from", "without FROM", "SELECT (SELECT COUNT(*) FROM customers) AS n"),
     (
         "SELECT cleanroom.addnoise(COUNT(*) + «cleanroom.addnoise(COUNT(*), 1, 0.5)», 1, 0.5) AS n FROM customers",
         "addnoise_place",

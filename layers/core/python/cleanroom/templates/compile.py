@@ -73,6 +73,7 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
     _check_released(relation, tree)
     measurements, trees = measurements_of(queries.drafts, selection_delta=settings.delta)
     _check_noise(measurements)
+    _check_apart(relation, measurements)
     owners = tuple(dict.fromkeys(t.owner for d in queries.drafts for t in d.protected.tables))
     return Plan(
         differential=True,
@@ -122,6 +123,21 @@ def _check_released(relation: Relation, tree: exp.Select) -> None:
             at=tree,
         )
     _check_names((o.name for o in relation.outputs), tree)
+
+
+def _check_apart(relation: Relation, measurements: Iterable[Measurement]) -> None:
+    """Refuse a release query that would read a table: no rule lets one pass, and this holds if one is wrong."""
+    noisy = {m.name for m in measurements}
+    if any(
+        t.name not in noisy
+        for tree in (relation.tree, relation.bare or relation.tree)
+        for t in tree.find_all(exp.Table)
+    ):
+        refuse(
+            "noisy numbers and tables cannot meet: what is released is computed apart from all tables",
+            rule="join_noisy_with_table",
+            cure="join tables below the aggregation",
+        )
 
 
 def _check_noise(measurements: Iterable[Measurement]) -> None:

@@ -97,7 +97,8 @@ def joined_entity(
         refuse(
             "noisy numbers cannot be joined with a table: what is released is computed apart from all tables",
             rule="join_noisy_with_table",
-            cure="join the table before the aggregation, and group by its columns",
+            cure="join the table before the aggregation, and group by its columns; rows of your own may stand in the "
+            "text: (VALUES (…), (…)) AS v(a, b)",
             at=at,
         )
     if side == "FULL" and worlds == (World.OWNED, World.OWNED):

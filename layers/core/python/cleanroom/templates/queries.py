@@ -34,10 +34,12 @@ from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import ENTITY, Path, Relation, World, table_relation
 from cleanroom.templates.scalars import Scalar, native_type, require
 from cleanroom.templates.selects import Rows, Star, Wanted, finished, rows_of, wanted_of
+from cleanroom.templates.set_operations import rows_kept
 from cleanroom.templates.subqueries import Around, Inner, is_subquery, subquery_value
 from cleanroom.templates.trees import aliased, bracketed, column, fragment, integer, is_written_out, named, to_sql
 from cleanroom.templates.unions import union_all
 from cleanroom.templates.windows import Windows, WindowScope, inside_window, most_rows, qualified, tie_breakers
+from cleanroom.templates.written import is_written, numbered
 
 
 class Queries:
@@ -138,17 +140,20 @@ class Queries:
         return self._aggregated(rows, wanted, keys, ctes)
 
     def _union(self, node: exp.SetOperation, ctes: Mapping[str, _Cte]) -> Relation:
-        """Return the rows of UNION ALL, or of UNION: each of them once."""
-        if not isinstance(node, exp.Union):
-            refuse(
-                "INTERSECT and EXCEPT are not supported",
-                rule="unsupported_query",
-                cure="write [NOT] EXISTS (SELECT 1 FROM b WHERE b.x = a.x AND …), or x [NOT] IN (SELECT x FROM b)",
-                at=node,
-            )
+        """Return the rows of UNION ALL, of UNION (each of them once), of INTERSECT or of EXCEPT."""
         only(node, {"this", "expression", "distinct", "with_"})
         known = self._with(node, ctes)
         parts = [self.relation(_bare(side), known, whole=True) for side in (node.this, node.expression)]
+        if any(p.world is World.RELEASED for p in parts):
+            parts = [numbered(p, alias=self.alias(), world=World.RELEASED) if is_written(p) else p for p in parts]
+        if not isinstance(node, exp.Union):
+            return rows_kept(
+                *parts,
+                kind=type(node),
+                distinct=bool(node.args.get("distinct")),
+                alias=self.alias(),
+                at=node.expression,
+            )
         united = union_all(parts, alias=self.alias(), at=node.expression)
         if not node.args.get("distinct"):
             return united

@@ -16,11 +16,12 @@ from cleanroom.templates.fingerprints import without_aliases
 from cleanroom.templates.function_rules import literal_integer
 from cleanroom.templates.joins import Alias, Joined, Resolve, Subquery, conjuncts, flat_from, item_of, where_condition
 from cleanroom.templates.refusals import only, refuse
-from cleanroom.templates.relations import ENTITY, Entity, Output, Relation, RowScope, World, instantiate
+from cleanroom.templates.relations import ENTITY, Entity, Item, Output, Relation, RowScope, World, instantiate
 from cleanroom.templates.scalars import Scalar
 from cleanroom.templates.subqueries import Around, Read, is_subquery, subquery_value
 from cleanroom.templates.trees import column, integer, is_written_out, named
 from cleanroom.templates.windows import has_window, inside_window, most_rows
+from cleanroom.templates.written import is_written, numbered
 
 MOST_PARTS = 8_000
 
@@ -48,7 +49,6 @@ class Rows:
     Attributes:
         select: a SELECT with FROM, joins and WHERE, and no expressions yet.
         scope: names.
-        world: what the rows are.
         around: the rows, for the subqueries in expressions.
         entity: of a row, where Owned.
         identity: of a row, where released.
@@ -61,7 +61,6 @@ class Rows:
 
     select: exp.Select
     scope: RowScope
-    world: World
     around: Around
     entity: exp.Expr | None
     identity: tuple[exp.Expr, ...]
@@ -70,6 +69,11 @@ class Rows:
     single: bool = False
     correlated: bool = False
     tied: bool = False
+
+    @property
+    def world(self) -> World:
+        """What the rows are: rows that stand in the text become released beside a subquery of noisy numbers."""
+        return self.around.world
 
     @property
     def protected(self) -> Entity | None:
@@ -143,7 +147,8 @@ def rows_of(
         subquery: a SELECT in FROM -> its relation.
         inner: a subquery in an expression, and the rows around it -> what it gives.
         alias: gives a fresh alias.
-        below: this is not the outermost SELECT, and may do without FROM: it reads one row without columns.
+        below: this is not the outermost SELECT, and may do without FROM: it reads one row without columns. The
+            outermost may where it holds a subquery.
         around: the rows around, where this SELECT is a subquery in an expression.
 
     Raises:
@@ -153,25 +158,35 @@ def rows_of(
     source = node.args.get("from_")
     where = node.args.get("where")
     conditions = conjuncts(where.this) if where is not None else []
-    if source is None and below:
+    if source is None and (below or _has_subquery(node)):
         name = alias()
-        joined = Joined(instantiate(_one_row(), name=name, alias=name), alias=alias)
+        items = _with_written([instantiate(_one_row(), name=name, alias=name)], node, alias=alias)
+        joined = Joined(items[0], alias=alias)
     elif isinstance(source, exp.From):
         only(source, {"this"})
         first, joins = flat_from(source.this)
-        joined = Joined(item_of(first, resolve=resolve, subquery=subquery, alias=alias), alias=alias)
-        for join in [*joins, *(node.args.get("joins") or [])]:
-            joined.join(join, item_of(join.this, resolve=resolve, subquery=subquery, alias=alias), where=conditions)
+        joins = [*joins, *(node.args.get("joins") or [])]
+        items = [item_of(n, resolve=resolve, subquery=subquery, alias=alias) for n in (first, *(j.this for j in joins))]
+        items = _with_written(items, node, alias=alias)
+        joined = Joined(items[0], alias=alias)
+        for join, item in zip(joins, items[1:], strict=True):
+            joined.join(join, item, where=conditions)
     else:
         refuse(
             "a SELECT needs FROM",
             rule="no_from",
-            cure="name a linked table; constants and subqueries of one value may stand in the list of a query over one",
+            cure="name a linked table; subqueries of one value may stand in the list without FROM",
             at=node,
         )
     tie = None if around is None else joined.tie(around.items, around.entity, conditions)
     joined.finish()
-    rows = Around(world=joined.world, items=tuple(joined.items), entity=joined.entity, protected=joined.protected)
+    rows = Around(
+        world=joined.world,
+        items=tuple(joined.items),
+        entity=joined.entity,
+        protected=joined.protected,
+        written=all(i.relation.identity and is_written(i.relation) for i in joined.items),
+    )
 
     def expression(part: exp.Expr, scope: RowScope) -> Scalar | None:
         return subquery_value(part, scope, rows, read=inner) if is_subquery(part) else None
@@ -195,7 +210,6 @@ def rows_of(
     return Rows(
         select=select,
         scope=scope,
-        world=joined.world,
         around=rows,
         entity=joined.entity,
         identity=tuple(identity),
@@ -205,6 +219,25 @@ def rows_of(
         correlated=correlated,
         tied=joined.tied,
     )
+
+
+def _has_subquery(node: exp.Select) -> bool:
+    """Return whether an expression of the SELECT, or of one inside it, is a subquery."""
+    return any(is_subquery(part) for part in node.walk() if part is not node)
+
+
+def _with_written(items: list[Item], node: exp.Select, *, alias: Alias) -> list[Item]:
+    """Return the items with numbers for rows that stand in the text, where they may meet noisy numbers."""
+    noisy = any(i.relation.world is World.RELEASED for i in items)
+    if not noisy and not (all(is_written(i.relation) for i in items) and _has_subquery(node)):
+        return items
+    world = World.RELEASED if noisy else World.PUBLIC
+    return [
+        instantiate(numbered(i.relation, alias=alias(), world=world), name=i.name, alias=i.alias)
+        if is_written(i.relation)
+        else i
+        for i in items
+    ]
 
 
 def _one_row() -> Relation:

@@ -23,6 +23,7 @@ from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import Entity, Item, Relation, World
 from cleanroom.templates.scalars import Scalar, cast, combine, common_type
 from cleanroom.templates.trees import bracketed, fragment, named
+from cleanroom.templates.written import is_written
 
 
 @dataclass(kw_only=True, slots=True)
@@ -34,6 +35,7 @@ class Around:
         items: their FROM; a correlated subquery may name these columns. Empty above a GROUP BY.
         entity: of a row, where Owned.
         protected: what protects them; it grows with the protected tables that subqueries read.
+        written: they stand in the text, with numbers, and become released beside a subquery of noisy numbers.
         found: subqueries that were compiled already, by the names in scope and their text: an aggregate is read more
             than once, and must not be measured twice.
     """
@@ -42,11 +44,12 @@ class Around:
     items: tuple[Item, ...] = ()
     entity: exp.Expr | None = None
     protected: Entity | None = None
+    written: bool = False
     found: dict[tuple[int, str], tuple[Scope, Scalar]] = field(default_factory=dict)
 
     def above(self, world: World) -> Around:
         """Return the same after GROUP BY: no column of a row can be named."""
-        return replace(self, world=world, items=())
+        return replace(self, world=world, items=(), written=False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -204,11 +207,18 @@ def _may_stand(inner: Inner, around: Around, *, at: exp.Expr) -> None:
     if inner.tied:
         around.protected = merged_entity(around.protected, inner.protected)
         return
+    if world is World.RELEASED and around.written:
+        around.world = World.RELEASED
+    if around.world is World.RELEASED and is_written(inner.relation):
+        return
+    if not is_written(inner.relation):
+        around.written = False  # they depend on a table now
     if (world is World.RELEASED) is not (around.world is World.RELEASED):
         refuse(
             "noisy numbers and tables cannot meet in an expression: what is released is computed apart from all tables",
             rule="join_noisy_with_table",
-            cure="compare noisy numbers above the aggregation, and tables below it",
+            cure="compare noisy numbers above the aggregation, and tables below it; rows of your own may stand in the "
+            "text: (VALUES (…), (…)) AS v(a, b)",
             at=at,
         )
     if world is World.OWNED:

@@ -36,15 +36,8 @@ def union_all(parts: list[Relation], *, alias: str, at: exp.Expr) -> Relation:
             cure="aggregate each part alone, with UNION ALL of what the aggregations give",
             at=at,
         )
-    if any(len(p.outputs) != len(first.outputs) for p in parts):
-        refuse(
-            "the parts of a UNION have different numbers of columns",
-            rule="union_columns",
-            cure="select as many columns in each part",
-            at=at,
-        )
-    entity = _entity(parts, at=at) if first.world is World.OWNED else None
-    columns = [_column([p.outputs[i].scalar for p in parts], at=at) for i in range(len(first.outputs))]
+    columns = typed_columns(parts, at=at)
+    entity = united_entity(parts, at=at) if first.world is World.OWNED else None
     names = tuple(o.name for o in first.outputs)
     width = sum(len(p.identity) for p in parts)
     hidden = ("i0", *(f"i{1 + i}" for i in range(width))) if first.world is World.RELEASED else ()
@@ -57,7 +50,7 @@ def union_all(parts: list[Relation], *, alias: str, at: exp.Expr) -> Relation:
         bare.append(_part(whole, number, typed, hidden=hidden, before=before))
         before += len(part.identity)
     outputs = tuple(
-        Output(name=name, inner=f"x{i}", scalar=_known(typed, column(f"x{i}", alias)))
+        Output(name=name, inner=f"x{i}", scalar=known_of(typed, column(f"x{i}", alias)))
         for i, (name, typed) in enumerate(zip(names, columns, strict=True))
     )
     most = [p.most_rows_per_entity for p in parts]
@@ -73,7 +66,24 @@ def union_all(parts: list[Relation], *, alias: str, at: exp.Expr) -> Relation:
     )
 
 
-def _entity(parts: list[Relation], *, at: exp.Expr) -> Entity:
+def typed_columns(parts: list[Relation], *, at: exp.Expr) -> list[list[Scalar]]:
+    """Return for each column what it is in every part, in one type.
+
+    Raises:
+        TemplateRefusedError: rules `union_columns`, `type_mismatch`.
+    """
+    width = len(parts[0].outputs)
+    if any(len(p.outputs) != width for p in parts):
+        refuse(
+            "the parts of a UNION have different numbers of columns",
+            rule="union_columns",
+            cure="select as many columns in each part",
+            at=at,
+        )
+    return [_column([p.outputs[i].scalar for p in parts], at=at) for i in range(width)]
+
+
+def united_entity(parts: list[Relation], *, at: exp.Expr) -> Entity:
     """Return what protects the rows: entities of one kind and of one stored type, so that equal is the same entity."""
     found = [p.entity for p in parts if p.entity is not None]
     first = found[0]
@@ -116,7 +126,7 @@ def _column(parts: list[Scalar], *, at: exp.Expr) -> list[Scalar]:
     return [p if p.entity or p.type is None else replace(cast(p, to), entity=False) for p in parts]
 
 
-def _known(parts: list[Scalar], reference: exp.Expr) -> Scalar:
+def known_of(parts: list[Scalar], reference: exp.Expr) -> Scalar:
     """Return what holds for a value of any part."""
     values: tuple[exp.Expr, ...] | None = None
     if all(p.values is not None for p in parts):

@@ -1,0 +1,39 @@
+"""Rows that stand in the text of a query: they depend on no table, so they may meet noisy numbers. Pure.
+
+`VALUES`, arrays written out and SELECT without FROM are such rows. The function that holds noisy numbers opens no
+table; these it has in its SQL.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlglot import exp
+
+from cleanroom.templates.relations import Relation, World
+from cleanroom.templates.trees import aliased, column, named
+
+_NUMBER = "i0"
+
+
+def is_written(relation: Relation) -> bool:
+    """Return whether a relation reads no table at all, neither a linked one nor a noisy one."""
+    return relation.world is World.PUBLIC and relation.tree.find(exp.Table) is None
+
+
+def numbered(relation: Relation, *, alias: str, world: World) -> Relation:
+    """Return written rows with a hidden column that tells them apart, as noisy rows have.
+
+    Rows that are equal in every column can be exchanged, so that the numbers do not depend on the engine.
+
+    Args:
+        relation: for which `is_written` holds.
+        alias: a fresh one.
+        world: of the result: RELEASED where they meet noisy numbers.
+    """
+    visible = [o.inner for o in relation.outputs]
+    order = [exp.Ordered(this=column(name, alias), nulls_first=True) for name in visible]
+    number = exp.Window(this=exp.RowNumber(), order=exp.Order(expressions=order) if order else None, over="OVER")
+    listed = [named(column(n, alias), n) for n in visible]
+    tree = exp.select(*listed, named(number, _NUMBER)).from_(aliased(relation.tree, alias), copy=False)
+    return replace(relation, world=world, tree=tree, identity=(_NUMBER,), bare=None)
