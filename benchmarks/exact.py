@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import duckdb
@@ -11,6 +11,7 @@ import pyarrow as pa
 from benchmarks.measure import Timed, timed
 from benchmarks.workloads import CONSUMER, DELTA, EPSILON, PROVIDER, Question, Source
 from cleanroom.adapters.duckdb_engine import execute_in
+from cleanroom.adapters.duckdb_instances import SpareInstance
 from cleanroom.adapters.duckdb_release import DuckDbReleaseEngine
 from cleanroom.adapters.duckdb_sandbox import EngineLimits, Sandbox
 from cleanroom.adapters.parquet_schema import read_columns
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 LIMITS = EngineLimits(memory_bytes=4 << 30, threads=2)
 """Of both sides of every comparison."""
+
+RELEASES = DuckDbReleaseEngine()
+"""Held for as long as the process lives, as a function holds it."""
 
 RUN_KEY = 0x5DEECE66D
 
@@ -55,13 +59,15 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @contextmanager
-def sandbox(question: Question) -> Iterator[Sandbox]:
+def sandbox(question: Question, *, spare: SpareInstance | None = None) -> Iterator[Sandbox]:
     """Open the engine's sandbox over the local files of a question, locked as in production.
 
     In production the files come from S3 through a file system of the package's own; here both sides read local files
-    with the engine's own reader, so that the ratio is that of the queries.
+    with the engine's own reader, so that the ratio is that of the queries. With `spare`, the instance is one that was
+    opened ahead, as a function that stays warm has it.
     """
-    with connection() as opened:
+    with connection() if spare is None else closing(spare.take()) as opened:
+        opened.execute("SET GLOBAL TimeZone = 'UTC'; SET GLOBAL parquet_metadata_cache = true")
         listed = ", ".join(f"'{source.path}'" for source in question.sources)
         opened.execute(
             f"SET allowed_paths = [{listed}]; SET enable_external_access = false; SET lock_configuration = true"
@@ -119,10 +125,16 @@ def _linked(source: Source, question: Question) -> LinkedTable:
     )
 
 
-def run_exact(question: Question, plan: Plan, *, run_key: int = RUN_KEY) -> dict[str, pa.Table]:
-    """Return measurement name -> exact table."""
-    with sandbox(question) as opened:
-        return _tables(execute_in(opened, plan, addresses=_addresses(question, plan), run_key=run_key))
+def run_exact(
+    question: Question, plan: Plan, *, run_key: int = RUN_KEY, spare: SpareInstance | None = None
+) -> dict[str, pa.Table]:
+    """Return measurement name -> exact table; begins with the next spare instance at its end."""
+    try:
+        with sandbox(question, spare=spare) as opened:
+            return _tables(execute_in(opened, plan, addresses=_addresses(question, plan), run_key=run_key))
+    finally:
+        if spare is not None:
+            spare.prepare()
 
 
 def time_exact(question: Question, plan: Plan) -> Timed:
@@ -157,7 +169,7 @@ def by_group(rows: list[tuple[object, ...]], *, keys: int) -> dict[tuple[object,
 def release(plan: Plan, exact_tables: Mapping[str, pa.Table], *, entropy: Entropy) -> list[tuple[object, ...]]:
     """Return the visible rows of one release: fresh noise on every measured integer, selection, release query."""
     tables = {m.name: _noisy(exact_tables[m.name], m, entropy) for m in plan.measurements}
-    answer = DuckDbReleaseEngine().query(plan.release.sql, tables)
+    answer = RELEASES.query(plan.release.sql, tables)
     columns = [answer.column(i).to_pylist() for i in range(len(plan.release.columns))]
     return list(zip(*columns, strict=True))
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from benchmarks import exact, workloads
 from benchmarks.workloads import Asked, Question, Source
+from cleanroom.adapters.duckdb_instances import SpareInstance
 from cleanroom.adapters.system import SystemEntropy, SystemIds
 
 if TYPE_CHECKING:
@@ -41,10 +42,11 @@ class Workload(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class State:
-    """A question over the harness's files, compiled."""
+    """A question over the harness's files, compiled, and the instance of the next answer."""
 
     question: Question
     plan: Plan
+    spare: SpareInstance
 
 
 TABLES = {"l": "lineitem", "o": "orders", "f": "flights", "p": "pages", "r": "ratings"}
@@ -101,7 +103,7 @@ def open(workload: Workload) -> State:  # noqa: A001 - the protocol's name
         sources=tuple(_bounded(source, workload, bounds) for source in question.sources),
     )
     plan = exact.compiled(question, epsilon=Fraction(str(workload.eps)), delta=Fraction(str(workload.delta)))
-    return State(question=question, plan=plan)
+    return State(question=question, plan=plan, spare=SpareInstance(exact.LIMITS))
 
 
 def _bounded(source: Source, workload: Workload, bounds: Mapping[str, list[float]]) -> Source:
@@ -115,7 +117,7 @@ def _bounded(source: Source, workload: Workload, bounds: Mapping[str, list[float
 
 def answer(workload: Workload, state: State) -> list[tuple[object, ...]]:
     """Run and release once, with a fresh key and fresh noise."""
-    exact_tables = exact.run_exact(state.question, state.plan, run_key=SystemIds().run_key())
+    exact_tables = exact.run_exact(state.question, state.plan, run_key=SystemIds().run_key(), spare=state.spare)
     rows = exact.release(state.plan, exact_tables, entropy=SystemEntropy())
     if not workload.keys:
         return rows

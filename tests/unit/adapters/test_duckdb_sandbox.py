@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 
 from cleanroom.adapters.duckdb_engine import DuckDbEngine
-from cleanroom.adapters.duckdb_sandbox import EngineError, EngineLimits, accepted, open_sandbox
+from cleanroom.adapters.duckdb_instances import SpareInstance
+from cleanroom.adapters.duckdb_sandbox import AcceptedTexts, EngineError, EngineLimits, accepted, open_sandbox
 from cleanroom.adapters.memory import MemoryObjects
 from cleanroom.adapters.parquet_tables import ParquetTableStore
 from cleanroom.adapters.pinned_files import PinnedFiles
@@ -186,6 +187,62 @@ def test_a_source_of_a_kind_that_is_not_known_is_not_accepted():
     assert accepted(joined, relations=["t0"])
     joined["statements"][0]["node"]["from_table"]["right"]["type"] = "NEW_KIND"
     assert not accepted(joined, relations=["t0"])
+
+
+def test_a_text_that_was_accepted_over_some_relations_is_not_accepted_over_others():
+    sql = "SELECT count(*)::BIGINT AS n FROM t0"
+    for _ in range(2):
+        with open_sandbox(EngineLimits(spill_bytes=0)) as sandbox:
+            sandbox.register("t0", pa.table({"a": [1]}))
+            assert sandbox.query(sql, relations=["t0"]).to_pydict() == {"n": [1]}
+            for others in ([], ["t1"], ["t0 "]):
+                with pytest.raises(EngineError, match="not_accepted"):
+                    sandbox.query(sql, relations=others)
+
+
+def test_accepted_texts_are_kept_apart_and_only_so_many():
+    texts = AcceptedTexts(most=2)
+    texts.remember("a", relations=["b", "c"])
+    assert texts.remembers("a", relations=["c", "b"])
+    for sql, relations in [("a", ["b"]), ("a", ["bc"]), ("a", ['b", "c']), ("ab", ["c"]), ("a ", ["b", "c"])]:
+        assert not texts.remembers(sql, relations=relations)
+    texts.remember("d", relations=[])
+    texts.remember("e", relations=[])
+    assert not texts.remembers("a", relations=["b", "c"])
+    assert texts.remembers("d", relations=[])
+
+
+def test_a_spare_instance_is_taken_once_and_locked_like_any_other(pinned):
+    spare = SpareInstance(LIMITS)
+    spare.prepare()
+    spare.prepare()
+    taken = spare.take()
+    assert taken.execute("SELECT count(*) FROM duckdb_tables()").fetchone() == (0,)
+    assert spare.take() is not taken
+    spare.prepare()
+    with open_sandbox(LIMITS, files=pinned, spare=spare) as sandbox, open_sandbox(LIMITS, files=pinned) as other:
+        directories = [s.trusted("SELECT current_setting('temp_directory')")[0][0] for s in (sandbox, other)]
+        assert directories[0] != directories[1]
+        assert all(pathlib.Path(directory).is_dir() for directory in directories)
+        settings = "SELECT name, replace(value, $own, 'its own') FROM duckdb_settings()"
+        assert sandbox.trusted(settings, {"own": directories[0]}) == other.trusted(settings, {"own": directories[1]})
+    assert not any(pathlib.Path(directory).exists() for directory in directories)
+
+
+def test_a_spare_instance_of_other_limits_is_not_used():
+    with pytest.raises(ValueError, match="other limits"), open_sandbox(LIMITS, spare=SpareInstance(EngineLimits())):
+        pass
+
+
+def test_an_engine_that_opens_ahead_gives_the_same_answers_run_after_run(objects):
+    version = ParquetTableStore(objects).resolve(FLIGHTS_LINKED)
+    engine = DuckDbEngine(objects, limits=LIMITS, ahead=True)
+    plan = plan_of("SELECT count(*)::BIGINT AS n FROM t0")
+    for _ in range(3):
+        assert table_of(engine.execute(plan, versions={"t0": version}, run_key=1)["m0"]).to_pydict() == {"n": [8]}
+    with pytest.raises(RunFailedError):
+        engine.execute(plan_of("SELECT error('x') AS n FROM t0"), versions={"t0": version}, run_key=1)
+    assert table_of(engine.execute(plan, versions={"t0": version}, run_key=1)["m0"]).to_pydict() == {"n": [8]}
 
 
 def test_one_time_limit_holds_for_all_that_is_asked():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cleanroom.privacy import samplers
-from cleanroom.privacy.directed import exp_bounds, floor_exp
+from cleanroom.privacy.directed import exp_bounds, floor_exp, floor_exps
 from cleanroom.privacy.samplers import discrete_gaussian, discrete_laplace
 from tests.seeded_entropy import ScriptedEntropy, SeededEntropy
 
@@ -46,6 +46,23 @@ def test_accepting_the_low_part_of_laplace_agrees_with_exact_arithmetic_at_the_e
     lows = np.full(len(words), low, dtype=np.uint64)
     kept = sampler._accept(lows, np.array(words, dtype=np.uint64), SeededEntropy(0))
     assert kept.tolist() == [word < edge for word in words]
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.fractions(min_value=Fraction(1, 2), max_value=200), st.sampled_from([8, 64]))
+def test_the_floors_of_all_powers_are_those_of_each_exponential_by_itself(step, bits):
+    floors = floor_exps(step, bits=bits)
+    assert floors == [floor_exp(step * k, bits=bits) for k in range(1, len(floors) + 1)]
+    assert floors[-1] == 0 < min(floors[:-1], default=1)
+
+
+@pytest.mark.parametrize("step", [Fraction(0), Fraction(-1), Fraction(20_000)])
+def test_floors_of_powers_at_the_ends(step):
+    if step > 0:
+        assert floor_exps(step, bits=64) == [0]
+    else:
+        with pytest.raises(ValueError, match="positive"):
+            floor_exps(step, bits=64)
 
 
 @pytest.mark.parametrize(("further", "expected"), [(b"\x00" * 8, 1), (b"\xff" * 8, 0)])

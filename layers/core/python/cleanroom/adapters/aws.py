@@ -84,7 +84,7 @@ def run_services() -> RunServices:
         catalogue=_catalogue(),
         ledger=_ledger(),
         tables=ParquetTableStore(table_objects),
-        engine=DuckDbEngine(table_objects, limits=_engine_limits(), labels=labels),
+        engine=DuckDbEngine(table_objects, limits=_engine_limits(), labels=labels, ahead=True),
         exact=S3ExactStore(
             s3=s3,
             kms=_client("kms", _QUICK),

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from cleanroom.adapters.aws_failures import AwsFailureError
 from cleanroom.adapters.duckdb_components import row_key
+from cleanroom.adapters.duckdb_instances import SpareInstance
 from cleanroom.adapters.duckdb_sandbox import EngineError, EngineLimits, Sandbox, open_sandbox, quoted
 from cleanroom.adapters.entity_labels import labelled, rows_of
 from cleanroom.adapters.pinned_files import PinnedFiles
@@ -37,12 +38,20 @@ class DuckDbEngine:
         objects: where the tables are.
         limits: of one plan.
         labels: of tables with several entity columns; without it, plans that need them fail.
+        ahead: open the instance of the next run now, and after each run that of the one after it.
     """
 
     def __init__(
-        self, objects: VersionedObjects, *, limits: EngineLimits | None = None, labels: EntityLabels | None = None
+        self,
+        objects: VersionedObjects,
+        *,
+        limits: EngineLimits | None = None,
+        labels: EntityLabels | None = None,
+        ahead: bool = False,
     ) -> None:
         self._objects, self._limits, self._labels = objects, limits or EngineLimits(), labels
+        self._spare = SpareInstance(self._limits) if ahead else None
+        self._prepare()
 
     def execute(self, plan: Plan, *, versions: Mapping[str, TableVersion], run_key: int) -> Mapping[str, bytes]:
         """Return measurement name -> exact table as an Arrow IPC stream.
@@ -64,7 +73,7 @@ class DuckDbEngine:
                 for use in plan.tables
                 if use.needs_labels
             }
-            with open_sandbox(self._limits, files=files) as sandbox:
+            with open_sandbox(self._limits, files=files, spare=self._spare) as sandbox:
                 return execute_in(sandbox, plan, addresses=addresses, labels=labels, run_key=run_key)
         except CleanRoomError:
             if isinstance(files.failure, BusyError):
@@ -72,6 +81,12 @@ class DuckDbEngine:
             if isinstance(files.failure, AwsFailureError):
                 _log.error("the tables could not be read: %s", files.failure)
             raise
+        finally:
+            self._prepare()
+
+    def _prepare(self) -> None:
+        if self._spare is not None:
+            self._spare.prepare()
 
     def _labels_of(self, use: TableUse, version: TableVersion, files: PinnedFiles) -> str:
         """Return the address of the labels of a version. The first run over a version makes them, with its own limits:

@@ -11,23 +11,27 @@ What holds, and what holds it:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import re
 import shutil
 import tempfile
 import threading
+from collections import OrderedDict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import duckdb
+from cleanroom.adapters.duckdb_instances import lock_instance, open_instance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
 
+    import duckdb
     import pyarrow as pa
 
+    from cleanroom.adapters.duckdb_instances import SpareInstance
     from cleanroom.adapters.pinned_files import PinnedFiles
 
 _Answer = TypeVar("_Answer")
@@ -98,8 +102,10 @@ class Sandbox:
         Raises:
             EngineError: it is not one SELECT, reads something else, failed, or took too long.
         """
-        if not accepted(self._syntax_tree(sql), relations=relations):
-            raise EngineError("not_accepted")
+        if not ACCEPTED.remembers(sql, relations=relations):
+            if not accepted(self._syntax_tree(sql), relations=relations):
+                raise EngineError("not_accepted")
+            ACCEPTED.remember(sql, relations=relations)
         return self._run(lambda: self._connection.sql(sql, params=dict(parameters or {})).to_arrow_table())
 
     def trusted(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[tuple[Any, ...]]:
@@ -141,47 +147,64 @@ class Sandbox:
             self._connection.interrupt()
 
 
+class AcceptedTexts:
+    """The last texts that were accepted, each with its relations, by their digests.
+
+    Whether a text is accepted depends on the text, the names of the relations and the engine's parser, and on nothing
+    that a sandbox holds: the answer of one sandbox is that of every other in this process.
+    """
+
+    def __init__(self, most: int = 256) -> None:
+        self._most = most
+        self._digests: OrderedDict[bytes, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def remembers(self, sql: str, *, relations: Collection[str]) -> bool:
+        """Return whether this very text was accepted over these very relations."""
+        digest = _digest(sql, relations)
+        with self._lock:
+            if digest not in self._digests:
+                return False
+            self._digests.move_to_end(digest)
+            return True
+
+    def remember(self, sql: str, *, relations: Collection[str]) -> None:
+        """Keep a text that was accepted; the one that was not asked for the longest time goes."""
+        with self._lock:
+            self._digests[_digest(sql, relations)] = None
+            while len(self._digests) > self._most:
+                self._digests.popitem(last=False)
+
+
+def _digest(sql: str, relations: Collection[str]) -> bytes:
+    # As JSON, so that no name can pass for two, or for a part of the text.
+    return hashlib.sha256(json.dumps([sql, sorted(relations)]).encode()).digest()
+
+
+ACCEPTED = AcceptedTexts()
+
+
 @contextmanager
-def open_sandbox(limits: EngineLimits, *, files: PinnedFiles | None = None) -> Iterator[Sandbox]:
+def open_sandbox(
+    limits: EngineLimits, *, files: PinnedFiles | None = None, spare: SpareInstance | None = None
+) -> Iterator[Sandbox]:
     """Open a sandbox; at the end its memory and its temporary directory are gone.
 
     Args:
         limits: of memory, threads, time and spilling.
         files: the only objects that can be opened; None: nothing can be.
+        spare: where the instance is taken from; None: one is opened now.
+
+    Raises:
+        ValueError: the spare instance has other limits.
     """
+    if spare is not None and spare.limits != limits:
+        raise ValueError("the spare instance has other limits")
     spill = tempfile.mkdtemp(prefix="spill-", dir=limits.temp_directory) if limits.spill_bytes else None
     try:
-        connection = duckdb.connect(
-            ":memory:",
-            config={
-                "memory_limit": f"{limits.memory_bytes}B",
-                "threads": limits.threads,
-                "temp_directory": spill or "",
-                "max_temp_directory_size": f"{limits.spill_bytes}B",
-                "preserve_insertion_order": False,
-                "autoload_known_extensions": False,
-                "autoinstall_known_extensions": False,
-                "allow_community_extensions": False,
-                "allow_unsigned_extensions": False,
-                "allow_persistent_secrets": False,
-                "python_enable_replacements": False,
-                # The objects are pinned: they cannot change under the cache.
-                "validate_external_file_cache": "NO_VALIDATION",
-            },
-        )
+        connection = open_instance(limits) if spare is None else spare.take()
         try:
-            if files is not None:
-                connection.register_filesystem(files)
-            allowed = f"['{files.prefix}']" if files is not None else "[]"
-            connection.execute(
-                "SET TimeZone = 'UTC';"
-                "SET parquet_metadata_cache = true;"
-                # Needs an extension that is not there; without it such a column is plain bytes.
-                "SET enable_geoparquet_conversion = false;"
-                f"SET allowed_directories = {allowed};"
-                "SET enable_external_access = false;"
-                "SET lock_configuration = true;"
-            )
+            lock_instance(connection, spill=spill, files=files)
         except BaseException:
             connection.close()
             raise

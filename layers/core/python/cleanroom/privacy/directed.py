@@ -86,3 +86,23 @@ def floor_exp(gamma: Fraction, *, bits: int) -> int:
         if low == high:
             return low
         digits *= 2
+
+
+def floor_exps(step: Fraction, *, bits: int) -> list[int]:
+    """Return floor(2^bits * exp(-step * k)), exactly, for k = 1, 2, … up to the first that is 0; step > 0.
+
+    One exponential with 64 more bits, and its powers: each product loses less than two units of the last bit, so the
+    k-th is between `low` and `low + 2 k`. Where that leaves the floor open (a chance of about k / 2^63), it is worked
+    out by itself.
+    """
+    if not step > 0:
+        raise ValueError("the step must be positive")
+    wide = bits + 64
+    ratio = floor_exp(step, bits=wide)
+    low, floors = 1 << wide, [1 << bits]
+    while floors[-1]:
+        k = len(floors)
+        low = (low * ratio) >> wide
+        floor = low >> 64
+        floors.append(floor if (low + 2 * k) >> 64 == floor else floor_exp(step * k, bits=bits))
+    return floors[1:]

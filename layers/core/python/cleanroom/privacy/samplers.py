@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from cleanroom.privacy.directed import DIGITS, exp_bounds, floor_exp
+from cleanroom.privacy.directed import DIGITS, exp_bounds, floor_exp, floor_exps
 from cleanroom.privacy.noise import LARGEST_SCALE
 
 if TYPE_CHECKING:
@@ -134,9 +134,7 @@ class _Laplace:
         self.slope = np.uint64(int(self.step * (1 << 32)) if self.low_bits else 0)
         self.acceptance = 0.55 if self.low_bits > 2 else 0.3
         # P(v >= k) = exp(-k step), in 64 bits rounded down, down to the first 0; ascending.
-        thresholds: list[int] = []
-        while not thresholds or thresholds[-1]:
-            thresholds.append(floor_exp(self.step * (len(thresholds) + 1), bits=64))
+        thresholds = floor_exps(self.step, bits=64)
         self.thresholds = np.array(thresholds[::-1], dtype=np.uint64)
 
     def draw(self, count: int, entropy: Entropy) -> _I64:
