@@ -24,6 +24,9 @@ def test_no_accepted_query_shows_more_of_an_entity_than_is_declared():
     assert counted["accepted"] >= 60
 
 
+KINDS = ("join", "several tables", "subquery", "private", "public", "gaussian", "estimate")
+
+
 def test_the_fuzzer_asks_joins_subqueries_and_private_and_public_groups():
     """What is accepted is not the easy part only."""
     rng, seen = random.Random(7), Counter()
@@ -39,10 +42,9 @@ def test_the_fuzzer_asks_joins_subqueries_and_private_and_public_groups():
         for m in plan.measurements:
             seen["private"] += m.partition_selection is not None
             seen["public"] += bool(m.keys) and m.partition_selection is None
+            seen["estimate"] += m.estimate is not None
             seen["gaussian"] += any(c.norm == "l2" for c in m.columns)
-    assert all(seen[kind] >= 5 for kind in ("join", "several tables", "subquery", "private", "public", "gaussian")), (
-        seen
-    )
+    assert all(seen[kind] >= 5 for kind in KINDS), seen
 
 
 def halved(plan):
@@ -75,13 +77,24 @@ def undomained(plan):
     )
 
 
+def counted_twice(plan):
+    """An entity is in two classes of the clipping estimate, or twice in one."""
+    return replace(
+        plan,
+        measurements=tuple(
+            replace(m, exact_sql=m.exact_sql.replace('FROM "entities" AS "q"', 'FROM "entities" AS "q", RANGE(2)'))
+            for m in plan.measurements
+        ),
+    )
+
+
 def try_many(rng, *, mistake):
     connection = duckdb.connect(config={"threads": 1})
     for _ in range(600):
         tried(random_case(rng), rng, connection, mistake=mistake)
 
 
-@pytest.mark.parametrize("mistake", [halved, unscaled, undomained])
+@pytest.mark.parametrize("mistake", [halved, unscaled, undomained, counted_twice])
 def test_a_planted_mistake_is_found(mistake):
     with pytest.raises(LeakError):
         try_many(random.Random(3), mistake=mistake)

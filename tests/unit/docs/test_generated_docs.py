@@ -39,7 +39,7 @@ def test_every_error_code_is_documented_with_its_status():
 def test_every_setting_policy_key_and_parameter_is_documented():
     documented = first_column("settings.md")
     assert set(as_record(PrivacySettings())) <= documented
-    assert len(policy_keys()) == 9
+    assert len(policy_keys()) == 10
     assert set(policy_keys()) <= documented
     assert set(parameters()) <= documented
 

@@ -31,7 +31,6 @@ MEANT: dict[str, set[tuple[object, ...]]] = {
     "not_negative": set(BY_CARRIER.items()),
     "agreeing_totals": {(carrier, n, len(ROWS), n / len(ROWS)) for carrier, n in BY_CARRIER.items()},
     "clipped_values": {(0.0,)},
-    "clipped_entities": {(0.0, 0.0)},
     "histogram": {(None, 0), *((b, Counter(_bucket(row["dep_delay"]) for row in ROWS)[b]) for b in range(8))},
     "by_activity": {(True, 200), (False, 0)},
 }

@@ -21,7 +21,7 @@ _MAX_BOUND = Fraction(10) ** 30
 _MAX_KEY = 8  # columns of a declared key
 _MAX_TEXT = 1024  # characters of one group key
 _KEYS = (
-    *("max_rows", "max_groups", "bounds", "domains", "min_entities", "owned_through"),
+    *("max_rows", "max_groups", "bounds", "domains", "min_entities", "clipping_estimate", "owned_through"),
     *("join_columns", "project_columns", "activation_columns"),
 )
 _NUMBERS = (ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.DOUBLE)
@@ -35,9 +35,10 @@ def policy_from_json(policy: object, columns: Sequence[Column]) -> TablePolicy:
     Args:
         policy: keys `max_rows`, `max_groups` (whole numbers >= 1), `bounds` (column -> [lo, hi]; dates as
             "YYYY-MM-DD", timestamps also as "YYYY-MM-DD HH:MM:SS"), `domains` (column -> list of values, or
-            {"range": [first, last]} for whole numbers and dates), `min_entities` (whole number >= 0), `owned_through`
-            (`parent`, `on`: column -> the parent's column, and `unique`; the parent itself is checked by
-            `owned_through.path_of`), and `join_columns`, `project_columns`, `activation_columns` (lists of columns).
+            {"range": [first, last]} for whole numbers and dates), `min_entities` (whole number >= 0),
+            `clipping_estimate` (true or false), `owned_through` (`parent`, `on`: column -> the parent's column, and
+            `unique`; the parent itself is checked by `owned_through.path_of`), and `join_columns`, `project_columns`,
+            `activation_columns` (lists of columns).
             Column names are compared without regard to case.
         columns: the table's schema.
 
@@ -57,6 +58,7 @@ def policy_from_json(policy: object, columns: Sequence[Column]) -> TablePolicy:
         bounds={column.name.lower(): _bounds(value, column) for column, value in table.entries(policy, "bounds")},
         domains={column.name.lower(): _domain(value, column) for column, value in table.entries(policy, "domains")},
         min_entities=0 if min_entities is None else min_entities,
+        clipping_estimate=_flag(policy, "clipping_estimate"),
         owned_through=_owned_through(policy.get("owned_through"), table),
         join_columns=table.listed(policy, "join_columns"),
         project_columns=table.listed(policy, "project_columns"),
@@ -75,6 +77,7 @@ def policy_as_json(policy: TablePolicy) -> dict[str, object]:
         "bounds": {name: _bounds_as_json(bounds) for name, bounds in policy.bounds.items()} or None,
         "domains": {name: _domain_as_json(domain) for name, domain in policy.domains.items()} or None,
         "min_entities": policy.min_entities or None,
+        "clipping_estimate": policy.clipping_estimate or None,
         "owned_through": None if policy.owned_through is None else _owned_through_as_json(policy.owned_through),
     }
     for key in ("join_columns", "project_columns", "activation_columns"):
@@ -152,6 +155,13 @@ def _whole(policy: Mapping[str, object], key: str, *, smallest: int, largest: in
     if isinstance(value, bool) or not isinstance(value, int) or not smallest <= value <= largest:
         raise InvalidRequestError(f"{key} must be a whole number from {smallest} to {largest}", key=key)
     return value
+
+
+def _flag(policy: Mapping[str, object], key: str) -> bool:
+    value = policy.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise InvalidRequestError(f"{key} must be true or false", key=key)
+    return bool(value)
 
 
 def _bounds(value: object, column: Column) -> ColumnBounds:

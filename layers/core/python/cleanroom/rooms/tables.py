@@ -109,6 +109,8 @@ class TablePolicy:
         bounds: column -> range (lower-case names).
         domains: column -> public values (lower-case names).
         min_entities: smallest group, in entities, that may appear (B-80); 0 for none.
+        clipping_estimate: the owner agrees that a run may also measure, with noise and at a price, how much the bounds
+            and ranges of this table cut off.
         owned_through: the key of another table of the same owner that says whose a row is, for a table without an
             entity column of its own: `{"parent": "orders", "on": {"l_orderkey": "o_orderkey"}, "unique": true}`.
         join_columns, project_columns, activation_columns: what the policy filters allow (B-33); None where none is set.
@@ -119,6 +121,7 @@ class TablePolicy:
     bounds: Mapping[str, ColumnBounds] = field(default_factory=dict)
     domains: Mapping[str, Domain] = field(default_factory=dict)
     min_entities: int = 0
+    clipping_estimate: bool = False
     owned_through: OwnedThrough | None = None
     join_columns: tuple[str, ...] | None = None
     project_columns: tuple[str, ...] | None = None

@@ -15,6 +15,7 @@ from cleanroom.privacy.calibration import gaussian_noise, gaussian_rho, laplace_
 from cleanroom.privacy.noise import Noise
 from cleanroom.privacy.partition_selection import threshold
 from cleanroom.templates.bounding import HARD_LIMIT, count_unit, exact_query
+from cleanroom.templates.clipping import EstimateDraft, clipping_of
 from cleanroom.templates.domains import key_name
 from cleanroom.templates.draft import Draft
 from cleanroom.templates.measurements import DraftColumn, PartKind
@@ -25,18 +26,21 @@ from cleanroom.templates.wings import COUNT_STEPS
 
 
 def measurements_of(
-    drafts: list[Draft], *, selection_delta: Fraction
+    drafts: list[Draft], *, selection_delta: Fraction, estimates: list[EstimateDraft] | None = None
 ) -> tuple[tuple[Measurement, ...], list[exp.Expr]]:
     """Return the finished measurements, and the trees of their exact queries.
 
     Args:
         drafts: all of the run: the Gaussian share of each depends on the others.
         selection_delta: spent by each selection of private groups.
+        estimates: measured for the clipping note; they come last.
 
     Raises:
         TemplateRefusedError: rule `too_much_delta`.
     """
+    estimates = estimates or []
     gaussian = [c for d in drafts for c in d.columns if c.gaussian]
+    gaussian += [c for e in estimates for c in e.columns if c.gaussian]
     epsilon = sum((c.epsilon for c in gaussian), Fraction(0))
     delta = sum((c.delta for c in gaussian), Fraction(0))
     whole_delta = delta + selection_delta * sum(d.factors is None for d in drafts)
@@ -53,7 +57,39 @@ def measurements_of(
         _measurement(d, tree, rho_per_epsilon=rho_per_epsilon, selection_delta=selection_delta)
         for d, tree in zip(drafts, trees, strict=True)
     )
-    return measurements, trees
+    measurements += tuple(_estimate(e, rho_per_epsilon=rho_per_epsilon) for e in estimates)
+    return measurements, [*trees, *(e.tree for e in estimates)]
+
+
+def _estimate(draft: EstimateDraft, *, rho_per_epsilon: Fraction) -> Measurement:
+    """Return a measurement for the clipping note: each column counts an entity at most once over all classes."""
+    columns = []
+    for c in draft.columns:
+        noise: Noise
+        if c.gaussian:
+            noise = gaussian_noise(l2_squared=1, rho=rho_per_epsilon * c.epsilon)
+        else:
+            noise = laplace_noise(l1_sensitivity=1, epsilon=c.epsilon)
+        columns.append(
+            MeasuredColumn(
+                name=c.name,
+                meaning="entities by how much a bound cuts off from them",
+                unit=Fraction(1),
+                is_count=True,
+                noise=noise,
+                norm="l2" if c.gaussian else "l1",
+                sensitivity=1,
+                price=price_of(epsilon=c.epsilon, delta=c.delta),
+            )
+        )
+    return Measurement(
+        name=draft.name,
+        exact_sql=to_sql(draft.tree),
+        keys=(key_name(0),),
+        columns=tuple(columns),
+        bounds=draft.texts,
+        estimate=draft.estimate,
+    )
 
 
 def _measurement(draft: Draft, tree: exp.Expr, *, rho_per_epsilon: Fraction, selection_delta: Fraction) -> Measurement:
@@ -78,6 +114,7 @@ def _measurement(draft: Draft, tree: exp.Expr, *, rho_per_epsilon: Fraction, sel
         partition_selection=selection,
         quantiles=tuple(q for c in draft.columns for q in c.quantiles),
         bounds=draft.texts,
+        clipping=clipping_of(draft),
     )
 
 

@@ -14,6 +14,7 @@ from cleanroom.privacy.noise import can_be_drawn
 from cleanroom.rooms.settings import NoiseMechanism
 from cleanroom.rooms.tables import LinkedTable
 from cleanroom.templates.charging import measurements_of
+from cleanroom.templates.clipping import EstimateDraft, clipping_estimates, refuse_estimate
 from cleanroom.templates.measuring import Charges
 from cleanroom.templates.notes import notes_of
 from cleanroom.templates.parse import canonical_text, parse
@@ -68,10 +69,16 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
     )
     text = canonical_text(tree, dialect=rendered.dialect)
     if not settings.differential:
+        if context.clipping_share is not None:
+            refuse_estimate("with differential privacy off nothing is cut off", cure="leave clipping_estimate out")
         return _plain(queries, tree, text)
     relation = queries.outermost(tree)
     _check_released(relation, tree)
-    measurements, trees = measurements_of(queries.drafts, selection_delta=settings.delta)
+    estimates: list[EstimateDraft] = []
+    if context.clipping_share is not None:
+        estimates = clipping_estimates(queries.drafts, share=context.clipping_share, charges=charges)
+    measurements, trees = measurements_of(queries.drafts, estimates=estimates, selection_delta=settings.delta)
+    answering = measurements[: len(queries.drafts)]
     _check_noise(measurements)
     _check_apart(relation, measurements)
     owners = tuple(dict.fromkeys(t.owner for d in queries.drafts for t in d.protected.tables))
@@ -80,11 +87,11 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
         sql=text,
         tables=table_uses(queries.used, trees),
         measurements=measurements,
-        release=release_query(relation, measured=((m.name, _noisy_columns(m)) for m in measurements)),
+        release=release_query(relation, measured=((m.name, _noisy_columns(m)) for m in answering)),
         parts=tuple(charges.parts),
         entity=", ".join(dict.fromkeys(d.protected.label for d in queries.drafts)),
         protected_owners=owners,
-        notes=notes_of(queries.drafts, measurements),
+        notes=notes_of(queries.drafts, answering),
     )
 
 

@@ -44,6 +44,7 @@ class Draft:
         at_least: entities that a group must have, as far as policies say; 0 for none.
         paid: lines of the price: what, epsilon and delta are in the columns' shares.
         texts: bounds for the receipt.
+        most_rows: no entity has more rows, whatever the data; None where nothing is known.
     """
 
     name: str
@@ -57,3 +58,4 @@ class Draft:
     entities_column: str | None
     at_least: int
     texts: Mapping[str, str] = field(default_factory=dict)
+    most_rows: int | None = None

@@ -94,6 +94,7 @@ class DraftColumn:
         delta: its share; 0 unless Gaussian.
         bins: for counts per bin.
         quantiles: what is computed from those.
+        asked: labels of the aggregates that need it.
     """
 
     name: str
@@ -104,6 +105,7 @@ class DraftColumn:
     delta: Fraction
     bins: Bins | None = None
     quantiles: tuple[Quantile, ...] = ()
+    asked: tuple[str, ...] = ()
 
 
 def parts_of(aggregate: Aggregate) -> tuple[Part, ...]:
@@ -239,6 +241,11 @@ def draft_columns(requests: list[Request], *, first: int = 0) -> list[DraftColum
                     delta=delta * split[part.key],
                     bins=bins,
                     quantiles=quantiles,
+                    asked=tuple(
+                        dict.fromkeys(
+                            r.aggregate.label for r in family if part.key in {p.key for p in parts_of(r.aggregate)}
+                        )
+                    ),
                 )
             )
     return columns

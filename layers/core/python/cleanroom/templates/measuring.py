@@ -98,6 +98,7 @@ def measured_select(
         entities_column=entities,
         at_least=at_least,
         texts=_texts(rows.protected, bounds, book.columns, key_scalars, public=factors is not None),
+        most_rows=rows.most_rows_per_entity,
     )
     _check_cells(draft, at=wanted.node)
     above = [(f, as_key(k, column(key_name(i), alias))) for i, (f, k) in enumerate(keys)]

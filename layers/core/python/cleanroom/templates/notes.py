@@ -23,8 +23,8 @@ def notes_of(drafts: Iterable[Draft], measurements: Iterable[Measurement]) -> tu
     notes: list[str] = []
     for draft, measurement in zip(drafts, measurements, strict=True):
         joined = _entity_table(draft).entity_label is not None
-        entity = "entity" if joined else _entity_columns(draft)
-        weight = _weight(draft)
+        entity = entity_word(draft)
+        weight = weight_of(draft)
         if weight is not None:
             notes.append(
                 f"intervals show the noise alone: one {entity} weighs at most {weight}, "
@@ -53,6 +53,11 @@ def notes_of(drafts: Iterable[Draft], measurements: Iterable[Measurement]) -> tu
     return tuple(dict.fromkeys(notes))
 
 
+def entity_word(draft: Draft) -> str:
+    """Return what one entity is called: by its column, where it has one."""
+    return "entity" if _entity_table(draft).entity_label is not None else _entity_columns(draft)
+
+
 def _entity_columns(draft: Draft) -> str:
     table = _entity_table(draft)
     return " or ".join(e.column if (c := table.column(e.column)) is None else c.name for e in table.entity_columns)
@@ -62,7 +67,7 @@ def _entity_table(draft: Draft) -> LinkedTable:
     return next(t for t in draft.protected.tables if t.entity_columns)
 
 
-def _weight(draft: Draft) -> str | None:
+def weight_of(draft: Draft) -> str | None:
     """Return what one entity weighs at most, where something can be above it."""
     k, m = draft.bounds.max_groups, draft.bounds.max_rows
     groups = f"{k:,} group{'s' if k > 1 else ''}"

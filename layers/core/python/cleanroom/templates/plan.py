@@ -87,6 +87,67 @@ class PartitionSelection:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DeclaredRange:
+    """A range that values were clamped to.
+
+    Attributes:
+        asked: the aggregates that it is for, as the template writes them, literals left out.
+        lo, hi: its ends, both in it; dates and timestamps as text.
+    """
+
+    asked: tuple[str, ...]
+    lo: float | str
+    hi: float | str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Clipping:
+    """What the bounds of a measurement may cut off, from declarations alone.
+
+    Attributes:
+        max_groups: groups that one entity may weigh; None without group keys.
+        max_rows: rows of one entity in a group; without keys all that it may weigh; None where only entities count.
+        ranges: of what is summed, averaged or ranked.
+        words: the same in sentences.
+    """
+
+    max_groups: int | None
+    max_rows: int | None
+    ranges: tuple[DeclaredRange, ...]
+    words: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClippingProfile:
+    """A column that counts each entity once, in one of five classes by how much a bound cuts off from it.
+
+    Attributes:
+        column: of the estimate's measurement.
+        bound: which: `rows` and `groups` are the contribution bounds, `range` that of some values.
+        asked: the aggregates that it is for, as the template writes them.
+    """
+
+    column: str
+    bound: Literal["rows", "groups", "range"]
+    asked: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClippingEstimate:
+    """That a measurement is for the clipping note alone: its only key is the class, from 0 (nothing is cut off) to 4.
+
+    Attributes:
+        of: the measurement whose bounds it is about.
+        at_least: entities that a number must count to be shown, as far as policies say; 0 for none.
+        profiles: one for each of its columns.
+    """
+
+    of: str
+    at_least: int
+    profiles: tuple[ClippingProfile, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Measurement:
     """One aggregate query that must get noise.
 
@@ -100,6 +161,8 @@ class Measurement:
         partition_selection: None where the keys are public.
         quantiles: further columns of the noisy table, DOUBLE.
         bounds: contribution bounds and clamps used, for the receipt: name -> text.
+        clipping: the same for the clipping note; None for an estimate, and with DP off.
+        estimate: set where it is measured for the clipping note only; no release query reads it.
     """
 
     name: str
@@ -109,6 +172,8 @@ class Measurement:
     partition_selection: PartitionSelection | None = None
     quantiles: tuple[Quantile, ...] = ()
     bounds: Mapping[str, str] = field(default_factory=dict)
+    clipping: Clipping | None = None
+    estimate: ClippingEstimate | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -201,6 +266,11 @@ class Plan:
         for part in self.parts:
             total = total + part.price
         return total
+
+    @property
+    def released(self) -> tuple[Measurement, ...]:
+        """The measurements that the release query reads: all but estimates for the clipping note."""
+        return tuple(m for m in self.measurements if m.estimate is None)
 
     @property
     def rho_price(self) -> RhoPrice:

@@ -10,6 +10,8 @@ import msgspec
 from cleanroom.privacy.bins import Bins
 from cleanroom.privacy.noise import noise_from_json
 from cleanroom.templates.plan import (
+    Clipping,
+    ClippingEstimate,
     MeasuredColumn,
     Measurement,
     PartitionSelection,
@@ -56,6 +58,9 @@ def _measurement(fields: dict[str, Any]) -> Measurement:
     fields["columns"] = tuple(_column(c) for c in fields["columns"])
     fields["keys"] = tuple(fields["keys"])
     fields["quantiles"] = tuple(_convert(q, Quantile) for q in fields["quantiles"])
+    for name, kind in (("clipping", Clipping), ("estimate", ClippingEstimate)):
+        given = fields.get(name)
+        fields[name] = None if given is None else _convert(given, kind)
     return Measurement(**fields)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from cleanroom.rooms.approved import Template
 from cleanroom.rooms.settings import PrivacySettings
@@ -24,6 +25,8 @@ class CompileContext:
         source_tables: the provider's tables named for this run, in order.
         my_tables: the consumer's tables named for this run, in order.
         room_tables: all tables of the room: a declared key may lead to one that the run does not name.
+        clipping_share: what the run may spend on measuring how much the bounds cut off, as a share of what it spends
+            on its aggregates; None: nothing, and nothing is measured.
     """
 
     reader: str
@@ -32,6 +35,7 @@ class CompileContext:
     my_tables: tuple[LinkedTable, ...] = ()
     room_tables: tuple[LinkedTable, ...] = ()
     exempt: frozenset[str] = frozenset()
+    clipping_share: Fraction | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

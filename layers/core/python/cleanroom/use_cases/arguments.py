@@ -158,12 +158,15 @@ class RunArguments(CleanRoomArguments, frozen=True, kw_only=True):
 
     provider_tables, consumer_tables: become `source_table[]` and `my_table[]`, in order.
     arguments: the template's own variables.
+    clipping_estimate: measure also how much the bounds cut off, for this share of what the aggregates cost, on top of
+    it; where the owners of all protected tables agreed. Left out, nothing of it is measured, or paid.
     """
 
     template_name: Name
     consumer_tables: Names = ()
     provider_tables: Names = ()
     arguments: dict[str, Any] = {}
+    clipping_estimate: Annotated[float, msgspec.Meta(ge=0.001, le=1)] | None = None
 
 
 class ProviderRunArguments(RunArguments, frozen=True, kw_only=True):

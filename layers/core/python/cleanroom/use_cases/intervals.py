@@ -49,7 +49,7 @@ def intervals_of(
         engine: runs the simulated release queries.
         entropy: of the simulated noise.
     """
-    measured = {m.name: {c.name: c for c in m.columns} for m in plan.measurements}
+    measured = {m.name: {c.name: c for c in m.columns} for m in plan.released}
     intervals: dict[str, list[Ends]] = {}
     derived: list[int] = []
     for index, column in enumerate(plan.release.columns):
@@ -65,7 +65,7 @@ def intervals_of(
     replicates = replicates_of(noisy)
     if replicates < FEWEST_REPLICATES:
         return intervals, ("too many groups to simulate the intervals of derived numbers",)
-    tables = {m.name: replicated(noisy[m.name], m, replicates=replicates, entropy=entropy) for m in plan.measurements}
+    tables = {m.name: replicated(noisy[m.name], m, replicates=replicates, entropy=entropy) for m in plan.released}
     moments = {index: kind for index in derived if (kind := _moment(answer.column(index).type)) is not None}
     ends = engine.query(_quantile_sql(plan, derived, moments), tables)
     intervals |= _matched(answer, ends, plan, derived, moments)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from cleanroom.privacy.accounting import DELTA_STEPS
 from cleanroom.privacy.rho import MOST_RHO_STEPS, RHO_STEPS
 from cleanroom.templates.trees import laid_out
+from cleanroom.use_cases.clipping_notes import clipping_notes
 from cleanroom.use_cases.half_widths import half_width_of
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def explained_plan(plan: Plan) -> dict[str, object]:
             **rho_view(plan.rho_price),
             "parts": [{"what": p.what, **price_view(p.price)} for p in plan.parts],
         },
+        "clipping": clipping_notes(plan),
         "notes": list(plan.notes),
     }
 

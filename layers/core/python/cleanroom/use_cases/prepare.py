@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from cleanroom.errors import ConflictError, ForbiddenError, InvalidRequestError, TableNotLinkedError
+from cleanroom.privacy.accounting import exact_fraction
 from cleanroom.rooms.ledger import BudgetKey
 from cleanroom.rooms.settings import strictest
 from cleanroom.templates.compile import compile_query
@@ -69,6 +70,7 @@ def prepare(arguments: RunArguments, party: str, services: RunServices) -> Prepa
         source_tables=tuple(_named(arguments.provider_tables, snapshot, snapshot.room.provider)),
         my_tables=my_tables,
         room_tables=snapshot.tables,
+        clipping_share=None if arguments.clipping_estimate is None else exact_fraction(arguments.clipping_estimate),
         exempt=frozenset(owner for owner, s in given.items() if settings.differential and not s.differential),
     )
     values = {name: _argument(value) for name, value in arguments.arguments.items()}

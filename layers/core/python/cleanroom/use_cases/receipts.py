@@ -168,6 +168,7 @@ def _measurement(measurement: Measurement) -> dict[str, object]:
         "partition_selection": None
         if selection is None
         else {"column": selection.column, "tau": str(selection.tau), "delta": str(selection.delta)},
+        "clipping_estimate_of": None if measurement.estimate is None else measurement.estimate.of,
         "columns": [
             {
                 "name": c.name,

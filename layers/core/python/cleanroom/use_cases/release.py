@@ -16,6 +16,8 @@ from cleanroom.rooms.ledger import RunState
 from cleanroom.rooms.receipts import digest_to_sign
 from cleanroom.rooms.replays import Answer
 from cleanroom.templates.plan_json import plan_from_json
+from cleanroom.use_cases.clipping_estimates import clipping_estimates
+from cleanroom.use_cases.clipping_notes import clipping_notes
 from cleanroom.use_cases.drawn_payload import DrawnPayload
 from cleanroom.use_cases.exact_payload import ExactPayload
 from cleanroom.use_cases.intervals import intervals_of, replicates_of
@@ -157,7 +159,7 @@ def _make_release(run: RunRecord, services: NoiseServices) -> bytes:
         m.name: noisy_table_of(pa.ipc.open_stream(payload.noisy_tables[m.name]).read_all(), m, plan)
         for m in plan.measurements
     }
-    tables = {m.name: shown(noisy[m.name], m) for m in plan.measurements}
+    tables = {m.name: shown(noisy[m.name], m) for m in plan.released}
     answer = services.engine.query(plan.release.sql, tables)
     intervals, notes = intervals_of(answer, plan, noisy=noisy, engine=services.engine, entropy=services.entropy)
     public_id = public_run_id(run.run_id)
@@ -167,6 +169,8 @@ def _make_release(run: RunRecord, services: NoiseServices) -> bytes:
     )
     receipt["question_digest"] = question_digest(payload.plan_json, room=run.room, party=run.party, budgets=run.budgets)
     release = _describe(run, plan, answer, intervals, (*plan.notes, *notes), standing, services)
+    estimates = clipping_estimates(plan, noisy=noisy, entropy=services.entropy)
+    release["clipping"] = clipping_notes(plan, estimates=estimates)
     return sealed(release, receipt, services)
 
 

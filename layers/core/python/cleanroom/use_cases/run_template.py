@@ -228,6 +228,8 @@ def request_digest(arguments: RunAnalysis, party: str) -> str:
     del asked["run_id"], asked["mode"]
     if asked["replay"] == "allow":
         del asked["replay"]
+    if asked["clipping_estimate"] is None:
+        del asked["clipping_estimate"]
     encoded = msgspec.json.encode([type(arguments).__name__, party, asked], order="deterministic")
     return hashlib.sha256(encoded).hexdigest()
 
