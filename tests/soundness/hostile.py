@@ -25,7 +25,7 @@ from cleanroom.templates.compile import compile_query
 from cleanroom.templates.lint import lint
 from cleanroom.templates.render import render
 from cleanroom.templates.template import CompileContext
-from tests.soundness.check import RUN_KEY, Bench
+from tests.soundness.check import ARROW_OF, RUN_KEY, Bench
 from tests.soundness.queries import random_query
 from tests.soundness.schemas import READER, Rows, random_rows
 
@@ -454,6 +454,9 @@ def _in_the_engine(plan: Plan, schema: Schema, rows: Rows, bench: Bench) -> str 
             wrong = [t for t in tables[m.name].types[len(m.keys) :] if t != "BIGINT"]
             if wrong or tables[m.name].names != (*m.keys, *(c.name for c in m.columns)):
                 return f"columns {tables[m.name].names} of types {tables[m.name].types}"
+            odd = [t for t in tables[m.name].types[: len(m.keys)] if t not in ARROW_OF]
+            if odd:
+                return f"keys of types {odd}, which are not standard"
         bench.release(plan, tables, given)
     except duckdb.Error as error:
         return f"the engine raises {type(error).__name__}: {error}"
