@@ -327,7 +327,7 @@ def _literal(rng: random.Random, text: str) -> str:
     words[rng.randrange(len(words))] = rng.choice(
         [
             "9" * rng.choice([19, 40, 400, 5000]),
-            "1e" + "9" * rng.choice([2, 3, 9]),
+            rng.choice(["1e", "1e-", ".1e+"]) + "9" * rng.choice([2, 3, 9]),
             "'" + "x" * 60_000 + "'",
             "0." + "0" * 4000 + "1",
             "'2020-13-45'::DATE",

@@ -368,6 +368,31 @@ def test_queries_that_would_exhaust_the_compiler_are_refused(sql: str) -> None:
     assert refusal.value.rule in ("too_large", "not_sql")
 
 
+@pytest.mark.parametrize("number", ["9" * 5000, "0." + "0" * 5000 + "1", "1e-9999999", "0e-9999999", "1e+9999999"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT COUNT(*) AS n FROM customers WHERE age < {}",
+        "SELECT COUNT(*) AS n FROM customers WHERE age = 1 GROUP BY age < 3, {}",
+        "SELECT cleanroom.addnoise(COUNT(*), {}, 0.5) AS n FROM customers",
+        "SELECT PERCENTILE_CONT({}) WITHIN GROUP (ORDER BY age) AS n FROM customers",
+        "SELECT COUNT(*) AS n FROM customers LIMIT {}",
+    ],
+)
+def test_numbers_that_would_take_long_to_read_are_refused_as_they_stand(query: str, number: str) -> None:
+    """Before, 1e-9999999 was worked out for half a minute, and 5,000 digits were a failure that was no refusal."""
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled(query.format(number))
+    assert refusal.value.rule in ("bad_literal", "not_sql")
+
+
+def test_what_the_parser_reads_and_its_generator_cannot_write_is_refused() -> None:
+    """Before, an AssertionError of the generator came through: a PIVOT statement where a query is expected."""
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled("SELECT n FROM (PIVOT customers ON city) x")
+    assert refusal.value.rule == "not_sql"
+
+
 def doubled(levels: int, rows: str) -> str:
     """A query whose condition has 2 ** levels parts, once each CTE is put in where the next one uses it."""
     steps = ", ".join(f"a{i} AS (SELECT hashed_email, x + x AS x FROM a{i - 1})" for i in range(1, levels + 1))

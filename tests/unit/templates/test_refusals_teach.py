@@ -175,7 +175,14 @@ TAUGHT = [
         "the inner one",
         "SELECT cleanroom.addnoise(COUNT(*), 1, 0.5) AS n FROM customers",
     ),
+    (
+        "WITH x AS (DELETE FROM «customers») SELECT COUNT(*) AS n FROM x",
+        "unsupported_query",
+        "write a SELECT",
+        "WITH x AS (SELECT 1 AS a FROM customers) SELECT COUNT(*) AS n FROM x",
+    ),
     (f"{COUNT} WHERE price < «1e999»", "bad_literal", "below 1e308", f"{COUNT} WHERE price < 1e99"),
+    (f"{COUNT} WHERE price < «1e-9999999»", "bad_literal", "between 1e-308", f"{COUNT} WHERE price < 1e-99"),
     (
         "SELECT «SUM(LEAST(GREATEST(weight, 0), 1e200))» AS s FROM flights f JOIN segments s USING (email)",
         "range_too_large",

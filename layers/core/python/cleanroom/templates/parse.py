@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import NoReturn
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from cleanroom.errors import TemplateRefusedError
-from cleanroom.templates.refusals import refuse
+from cleanroom.templates.refusals import PARSER_FAILURES, refuse
 
 # The parser's warnings quote the text, with its literals; what is wrong with a text is told to its author alone.
 logging.getLogger("sqlglot").setLevel(logging.CRITICAL + 1)
 
-_PARSER_FAILURES = (SqlglotError, ValueError, TypeError, AttributeError, KeyError, IndexError)
-"""Whatever the parser, or its generator, does on hostile text is the text's fault."""
-
 MAX_CHARACTERS = 100_000
 MAX_DEPTH = 100
 MAX_NODES = 20_000
+_NUMBER = re.compile(r"[0-9]{0,400}(\.[0-9]{0,400})?([eE][+-]?[0-9]{1,3})?")
+"""What can be made an exact number at once: exponents are written out by it, and 1e-9999999 takes half a minute."""
 
 
 def parse(sql: str, *, dialect: str) -> exp.Select:
@@ -31,8 +30,8 @@ def parse(sql: str, *, dialect: str) -> exp.Select:
         dialect: sqlglot's name of it.
 
     Raises:
-        TemplateRefusedError: rules `not_sql`, `not_one_select`, `too_large`. The parser's own message is not
-            passed on: it quotes the text, with its literals.
+        TemplateRefusedError: rules `not_sql`, `not_one_select`, `too_large`, `bad_literal`. The parser's own message
+            is not passed on: it quotes the text, with its literals.
     """
     if len(sql) > MAX_CHARACTERS:
         _too_large(f"the rendered text has more than {MAX_CHARACTERS} characters")
@@ -40,7 +39,7 @@ def parse(sql: str, *, dialect: str) -> exp.Select:
         statements = [s for s in sqlglot.parse(sql, read=dialect) if s is not None]
     except RecursionError:
         _too_large("the rendered text is nested too deeply")
-    except _PARSER_FAILURES as error:
+    except PARSER_FAILURES as error:
         _not_sql(dialect, error)
     tree = _select_of(statements[0]) if len(statements) == 1 else None
     if tree is None:
@@ -86,7 +85,7 @@ def canonical_text(tree: exp.Expr, *, dialect: str) -> str:
     """
     try:
         return tree.sql(dialect=dialect, comments=False)
-    except _PARSER_FAILURES as error:
+    except PARSER_FAILURES as error:
         _not_sql(dialect, error)
 
 
@@ -116,4 +115,6 @@ def _within_limits(tree: exp.Expr) -> None:
         nodes += 1
         if depth > MAX_DEPTH or nodes > MAX_NODES:
             _too_large("the query is nested too deeply or has too many parts")
+        if isinstance(node, exp.Literal) and not node.is_string and not _NUMBER.fullmatch(str(node.this)):
+            refuse("a number is out of range", rule="bad_literal", cure="use a number between 1e-308 and 1e308", at=node)
         stack.extend((child, depth + 1) for child in node.iter_expressions())

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from cleanroom.errors import PolicyViolationError
 from cleanroom.templates.literals import CheckedName
+from cleanroom.templates.refusals import PARSER_FAILURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,7 +128,7 @@ class PolicyChecks:
             return
         try:
             trees = sqlglot.parse(sql, read=dialect)
-        except (SqlglotError, RecursionError):
+        except (*PARSER_FAILURES, RecursionError):
             return
         for tree in trees:
             for node in tree.find_all(exp.Table, exp.TableAlias) if tree else ():

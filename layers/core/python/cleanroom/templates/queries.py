@@ -110,9 +110,9 @@ class Queries:
             return self._union(node, ctes)
         if not isinstance(node, exp.Select):
             refuse(
-                "only SELECT is supported here, no VALUES or other query",
+                "only SELECT and VALUES are supported, and what UNION, INTERSECT and EXCEPT make of them",
                 rule="unsupported_query",
-                cure="write a SELECT; values that a query brings along are linked as a table",
+                cure="write a SELECT",
                 at=node,
             )
         by_place = whole or any(node.args.get(part) is not None for part in ("distinct", "group", "order"))

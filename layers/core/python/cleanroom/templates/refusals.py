@@ -11,6 +11,18 @@ from sqlglot.errors import SqlglotError
 
 from cleanroom.errors import MissingBoundsError, TemplateRefusedError
 
+PARSER_FAILURES = (
+    SqlglotError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    NotImplementedError,
+)
+"""Whatever the parser, or its generator, does on hostile text is the text's fault."""
+
 _CALL = re.compile(r"([A-Z][A-Z0-9_]*)\(")
 
 
@@ -114,6 +126,6 @@ def spelled(node: exp.Expr) -> str:
     """Return the name of a call as SQL writes it, e.g. `COUNT_IF`, `DATEADD`; of other nodes, their `words`."""
     try:
         match = _CALL.match(node.sql(dialect="snowflake", comments=False))
-    except (SqlglotError, ValueError, TypeError, AttributeError):  # a half-built node of a hostile text
+    except PARSER_FAILURES:  # a half-built node of a hostile text
         match = None
     return match[1] if match is not None else words(type(node))
