@@ -116,6 +116,10 @@ def _within_limits(tree: exp.Expr) -> None:
         if depth > MAX_DEPTH or nodes > MAX_NODES:
             _too_large("the query is nested too deeply or has too many parts")
         if isinstance(node, exp.Literal) and not node.is_string and not _NUMBER.fullmatch(str(node.this)):
-            cure = "use a number between 1e-308 and 1e308"
-            refuse("a number is out of range", rule="bad_literal", cure=cure, at=node)
+            refuse(
+                "a number is out of range",
+                rule="bad_literal",
+                cure="use a number between 1e-308 and 1e308",
+                at=node,
+            )
         stack.extend((child, depth + 1) for child in node.iter_expressions())
