@@ -11,7 +11,7 @@ import pyarrow as pa
 from benchmarks.measure import Timed, timed
 from benchmarks.workloads import CONSUMER, DELTA, EPSILON, PROVIDER, Question, Source
 from cleanroom.adapters.duckdb_engine import execute_in
-from cleanroom.adapters.duckdb_instances import SpareInstance
+from cleanroom.adapters.duckdb_instances import DISTRUSTED, SpareInstance
 from cleanroom.adapters.duckdb_release import DuckDbReleaseEngine
 from cleanroom.adapters.duckdb_sandbox import EngineLimits, Sandbox
 from cleanroom.adapters.parquet_schema import read_columns
@@ -67,7 +67,10 @@ def sandbox(question: Question, *, spare: SpareInstance | None = None) -> Iterat
     opened ahead, as a function that stays warm has it.
     """
     with connection() if spare is None else closing(spare.take()) as opened:
-        opened.execute("SET GLOBAL TimeZone = 'UTC'; SET GLOBAL parquet_metadata_cache = true")
+        opened.execute(
+            "SET GLOBAL TimeZone = 'UTC'; SET GLOBAL parquet_metadata_cache = true;"
+            f"SET disabled_optimizers = '{DISTRUSTED}'"
+        )
         listed = ", ".join(f"'{source.path}'" for source in question.sources)
         opened.execute(
             f"SET allowed_paths = [{listed}]; SET enable_external_access = false; SET lock_configuration = true"

@@ -20,6 +20,15 @@ if TYPE_CHECKING:
     from cleanroom.adapters.pinned_files import PinnedFiles
 
 
+DISTRUSTED = "statistics_propagation,join_filter_pushdown,compressed_materialization"
+"""Optimizers that must not run: they believe what a file says of its own rows (least, largest, no NULL).
+
+Whoever writes a table writes its statistics too. With a largest value that is too small, the engine would drop a clamp
+as needless; with the keys of one entity only, it would skip rows of others wherever that entity is not there. Filters on
+constants may still skip parts of a file: which ones does not depend on anybody's rows elsewhere.
+"""
+
+
 def open_instance(limits: EngineLimits) -> duckdb.DuckDBPyConnection:
     """Return a connection to a new instance in memory that is neither locked nor has a directory to spill to."""
     return duckdb.connect(
@@ -57,6 +66,7 @@ def lock_instance(
         "SET GLOBAL parquet_metadata_cache = true;"
         # Needs an extension that is not there; without it such a column is plain bytes.
         "SET GLOBAL enable_geoparquet_conversion = false;"
+        f"SET disabled_optimizers = '{DISTRUSTED}';"
         f"SET allowed_directories = {allowed};"
         "SET enable_external_access = false;"
         "SET lock_configuration = true;"
