@@ -20,12 +20,20 @@ if TYPE_CHECKING:
     from cleanroom.adapters.pinned_files import PinnedFiles
 
 
-DISTRUSTED = "statistics_propagation,join_filter_pushdown,compressed_materialization"
+DISTRUSTED = ",".join(
+    (
+        "statistics_propagation",
+        "join_filter_pushdown",
+        "compressed_materialization",
+        "partitioned_execution",
+        "row_group_pruner",
+    )
+)
 """Optimizers that must not run: they believe what a file says of its own rows (least, largest, no NULL).
 
 Whoever writes a table writes its statistics too. With a largest value that is too small, the engine would drop a clamp
-as needless; with the keys of one entity only, it would skip rows of others wherever that entity is not there. Filters on
-constants may still skip parts of a file: which ones does not depend on anybody's rows elsewhere.
+as needless; with the keys of one entity only, it would skip rows of others wherever that entity is not there. Filters
+on constants may still skip parts of a file: which ones does not depend on anybody's rows elsewhere.
 """
 
 
