@@ -22,9 +22,10 @@ from cleanroom.templates.compile import compile_query
 from cleanroom.templates.template import CompileContext, RenderedQuery, Template
 from tests.soundness import meaning as mean
 from tests.soundness.aggregates import Aggregate, Part
+from tests.soundness.owners import entities, without, wrongly_unique
 from tests.soundness.queries import Query, random_query
 from tests.soundness.reference import Group, Measured, bounds
-from tests.soundness.schemas import READER, arrow, entities, random_rows, without
+from tests.soundness.schemas import READER, arrow, random_rows
 from tests.unit.attacks.neighbours import LeakError, check_price, compare
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ DIGITS = 6
 SUMS = ("sum", "centred sum")
 ARROW_OF = {
     "BIGINT": pa.int64(),
+    "INTEGER": pa.int32(),
     "DOUBLE": pa.float64(),
     "BOOLEAN": pa.bool_(),
     "DATE": pa.date32(),
@@ -57,7 +59,7 @@ def compiled(query: Query) -> Plan:
         CleanRoomError: it is refused.
     """
     rendered = RenderedQuery(sql=query.sql, dialect="snowflake", tables={t.full_name: t for t in query.schema.tables})
-    context = CompileContext(reader=READER, settings=query.settings)
+    context = CompileContext(reader=READER, settings=query.settings, exempt=query.schema.exempt)
     return compile_query(rendered, template=Template(name="tried", text=query.sql), context=context)
 
 
@@ -225,11 +227,16 @@ class _Compared:
         for aggregate, part in self._wanted():
             seen = self.found[aggregate.pool, part.name] = {}
             for centred in (True, False):
+                could_be: list[Part] = []
                 for place, c in enumerate(m.columns):
                     known = self._known_as(c, place, aggregate, part, centred=centred)
                     if known is not None:
                         used.add(c.name)
-                        seen[centred] = known
+                        could_be.append(known)
+                own = [known for known in could_be if _range(known) == _range(part)]
+                if could_be:
+                    seen[centred] = (own or could_be)[0]
+                    self.unclear = self.unclear or (not own and len(set(map(_range, could_be))) > 1)
             if not seen and any(c.name in self.rounded and c.meaning.startswith("sum") for c in m.columns):
                 self.unclear = True
                 return
@@ -238,7 +245,9 @@ class _Compared:
                 expected = self._expected(aggregate, part)
                 raise UnsoundError(f"no column is {part.name}: {expected}; there are {there}, {dict(m.bounds)}")
         for c in m.columns:
-            if c.name not in used:
+            if c.name in self.rounded and c.name not in used:
+                self.unclear = True
+            elif c.name not in used:
                 raise UnsoundError(f"{c.name} ({c.meaning}) is nothing that was asked for")
 
     def _wanted(self) -> list[tuple[Aggregate, Part]]:
@@ -314,6 +323,10 @@ class _Compared:
             self.unclear = self.unclear or (not centred and "rows" in names)
         seen = options[centred]
         return self.measured.integers(seen, gaussian=self._gaussian(aggregate)), seen
+
+
+def _range(part: Part) -> Any:
+    return None if part.x is None else part.x.range
 
 
 def _class(c: MeasuredColumn) -> str:
@@ -400,14 +413,30 @@ def check_one(
     *,
     databases: int,
     mistake: Callable[[Plan], Plan] = lambda plan: plan,
+    compiling: Callable[[Query], Plan] = compiled,
 ) -> Found | None:
-    """Check one query on random databases and their neighbours; None where nothing is wrong."""
+    """Check one query on random databases and their neighbours; None where nothing is wrong.
+
+    Args:
+        query: to be checked.
+        rng: for databases.
+        bench: runs the plan.
+        counted: what was tried; it grows.
+        databases: how many.
+        mistake: planted in the plan.
+        compiling: makes the plan; another one for mistakes that are planted in what is compiled.
+    """
     try:
-        plan = mistake(compiled(query))
+        plan = mistake(compiling(query))
     except CleanRoomError as refusal:
+        counted.update(f"refused as it must be: {why}" for why in query.unsound[:1])
+        if query.unsound:
+            return None
         counted["refused"] += 1
         counted[f"refused: {getattr(refusal, 'rule', refusal.code)}"] += 1
         return None
+    if query.unsound:
+        return Found(what=f"accepted: {', '.join(query.unsound)}", query=query, database={})
     counted["accepted"] += 1
     counted.update(f"with {what}" for what, has in FEATURES.items() if has(query, plan))
     many = [random_rows(rng, query.schema) for _ in range(databases)]
@@ -418,12 +447,18 @@ def check_one(
     place, entity = 0, None
     try:
         check_price(plan)
-        alone, given = bench.exact(plan, query.schema, many[0])
-        worlds = [*many, *(without(query.schema, many[i], e) for i, e in fewer)]
+        # The order of rows says nothing: alone they are asked in reverse, and without an entity in any order.
+        alone, given = bench.exact(plan, query.schema, {name: rows[::-1] for name, rows in many[0].items()})
+        left = [without(query.schema, many[i], e, orphans=rng.random() < 0.3) for i, e in fewer]
+        shuffled = [{name: rng.sample(rows, len(rows)) for name, rows in less.items()} for less in left]
+        worlds = [*many, *shuffled]
         tables = bench.exact_of_many(plan, query.schema, worlds)
         if alone != tables[0]:
             raise UnsoundError("alone and among others a database gives different tables")
         for place, database in enumerate(many):
+            if any(wrongly_unique(query.schema, query.schema.named(t.table.name), database) for t in plan.tables):
+                counted["a key wrongly called unique"] += 1
+                continue
             try:
                 released = check_meaning(query, plan, database, tables[place], release=not place)
             except HardLimitError:

@@ -45,6 +45,28 @@ class Public:
 
 
 @dataclass(frozen=True, kw_only=True)
+class KeyPart:
+    """A column's place in a key that says whose a row is.
+
+    Attributes:
+        parent: the table to which the key leads.
+        columns: of that table.
+        position: of the column among them.
+        origin: the item of FROM, or of a subquery, whose column it is: parts of different rows are no key.
+    """
+
+    parent: str
+    columns: tuple[str, ...]
+    position: int
+    origin: str
+
+    @property
+    def whole(self) -> set[KeyPart]:
+        """All parts of the same key in the same row."""
+        return {replace(self, position=i) for i in range(len(self.columns))}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Expression:
     """One expression.
 
@@ -59,6 +81,7 @@ class Expression:
         constant: whether it depends on no row.
         entity: whether it is the entity of the row.
         column: whether it is a column of a table as it is.
+        keys: the declared keys that it is part of, where it is such a column.
     """
 
     sql: str
@@ -71,6 +94,7 @@ class Expression:
     constant: bool = False
     entity: bool = False
     column: bool = False
+    keys: frozenset[KeyPart] = frozenset()
 
 
 def combined(sql: str, kind: ColumnType, do: Callable[..., Any], *parts: Expression, span: Range = OPEN) -> Expression:

@@ -96,7 +96,7 @@ def ratio(a: float, b: float) -> float | None:
 
 
 def root(a: float) -> float | None:
-    return None if a < 0 else math.sqrt(a)
+    return math.sqrt(a) if a >= 0 and math.isfinite(a) else None
 
 
 def sign(a: float) -> int:
@@ -134,11 +134,11 @@ def greatest(*values: Any) -> Any:
 
 
 def to_integer(value: Any) -> int | None:
-    """Return a number or text as a whole number; halves go to the even one."""
+    """Return a number or text as a whole number; halves go away from zero."""
     if isinstance(value, str):
         return int(value) if _WHOLE.fullmatch(value) else None
     if isinstance(value, float):
-        return whole(round(value)) if math.isfinite(value) else None
+        return whole(int(half_away(value))) if math.isfinite(value) else None
     return int(value)
 
 

@@ -6,6 +6,7 @@ function of what they give without noise.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,8 @@ from cleanroom.rooms.settings import NoiseMechanism, PrivacySettings
 from cleanroom.rooms.tables import ColumnType
 from tests.soundness.aggregates import AGGREGATES, Aggregate
 from tests.soundness.expressions import Expression, Expressions
-from tests.soundness.relations import Read, Relations
+from tests.soundness.items import Read, says_whose
+from tests.soundness.relations import Relations
 from tests.soundness.schemas import Schema, random_schema
 
 if TYPE_CHECKING:
@@ -58,6 +60,7 @@ class Query:
         settings: of the reader.
         asked: measured SELECTs, in the order of the text.
         above: the release, from what each of `asked` gives.
+        unsound: why it must be refused; empty where it need not be.
     """
 
     sql: str
@@ -65,6 +68,7 @@ class Query:
     settings: PrivacySettings
     asked: tuple[Asked, ...]
     above: Callable[[list[Released]], Released] = field(default=lambda given: given[0])
+    unsound: tuple[str, ...] = ()
 
 
 class Queries:
@@ -102,6 +106,7 @@ class Queries:
         scope = list(read.scope)
         keys = [self.key(scope) for _ in range(self.rng.choice([0, 0, 1, 1, 1, 2, 3]))]
         keys = [k for i, k in enumerate(keys) if not k.entity and k.sql not in {o.sql for o in keys[:i]}]
+        keys = [k for i, k in enumerate(keys) if not says_whose(keys[: i + 1])]
         aggregates = [self.rng.choice(AGGREGATES)(self, scope) for _ in range(self.rng.randint(1, 4))]
         shown = [f"{k.sql} AS g{i}" for i, k in enumerate(keys)]
         shown += [f"{a.sql} AS a{i}" for i, a in enumerate(aggregates)]
@@ -114,6 +119,7 @@ class Queries:
         if self.rng.random() < 0.15:
             sql += f" HAVING {aggregates[0].sql} > 1"
             keep = lambda row: row[len(keys)] is not None and row[len(keys)] > 1  # noqa: E731
+        read = replace(read, protected=read.protected_in(sql))
         at_least = max(threshold, *(t.policy.min_entities for t in read.protected))
         return Asked(sql=sql, read=read, keys=tuple(keys), aggregates=tuple(aggregates), keep=keep, at_least=at_least)
 
@@ -137,11 +143,24 @@ class Queries:
         return found or self.expressions.expression(kind, scope)
 
     def _text(self, body: str) -> str:
-        ctes = self.relations.ctes
-        return f"WITH {', '.join(ctes)} {body}" if ctes else body
+        """Return the text with the CTEs that it uses."""
+        used: list[str] = []
+        for cte in reversed(self.relations.ctes):
+            name = cte.split(" ", 1)[0]
+            if re.search(rf"\b{name}\b", " ".join([body, *used])):
+                used.insert(0, cte)
+        return f"WITH {', '.join(used)} {body}" if used else body
 
     def _query(self, body: str, settings: PrivacySettings, *asked: Asked, **above: Any) -> Query:
-        return Query(sql=self._text(body), schema=self.schema, settings=settings, asked=asked, **above)
+        sql = self._text(body)
+        return Query(
+            sql=sql,
+            schema=self.schema,
+            settings=settings,
+            asked=asked,
+            unsound=tuple(why for why, text in self.relations.unsound if text in sql),
+            **above,
+        )
 
     def _alone(self, settings: PrivacySettings, threshold: int) -> Query:
         asked = self.asked(threshold)

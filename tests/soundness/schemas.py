@@ -1,4 +1,8 @@
-"""Random linked tables with policies, and random rows for them: few entities, many coincidences, one heavy entity."""
+"""Random linked tables with policies, and random rows for them: few entities, many coincidences, one heavy entity.
+
+Tables of one or two parties with one entity column; tables with two, whose rows are joined into entities; tables that
+are owned through a key, in one or two steps; the reader's own. A second party may have DP off for the reader.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,23 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from cleanroom.rooms.tables import Column, ColumnBounds, ColumnType, Domain, EntityColumn, LinkedTable, TablePolicy
+from cleanroom.rooms.tables import (
+    Column,
+    ColumnBounds,
+    ColumnType,
+    Domain,
+    EntityColumn,
+    LinkedTable,
+    OwnedThrough,
+    TablePolicy,
+)
+from tests.soundness.owners import labels
 
 if TYPE_CHECKING:
     import random
 
 T = ColumnType
-READER, OWNER = "shop", "airline"
+READER, OWNER, OTHER_OWNER = "shop", "airline", "hotel"
 NATIVE = {
     T.INTEGER: "BIGINT",
     T.DECIMAL: "DECIMAL(15,2)",
@@ -60,6 +74,8 @@ DOMAINS: dict[ColumnType, list[Any]] = {
 }
 NAMES = ("v", "w", "x", "y", "z", "e", "k0", '"order"', '"x y"', "Mixed", '"é"', "entity")
 """Some are also names of ours in exact queries: they must not meet."""
+KEYS = ("code", "nr", "code_of", "nr_of")
+"""Columns of keys: their values are few, and the same in all tables."""
 
 Rows = dict[str, list[dict[str, Any]]]
 """Table -> rows; a row is column -> value."""
@@ -72,59 +88,148 @@ class Schema:
     Attributes:
         tables: as linked.
         written: column -> how a template writes its name.
+        entity_type: of all entity columns, but some of tables that have several.
+        exempt: owners who have DP off for the reader.
     """
 
     tables: tuple[LinkedTable, ...]
     written: dict[str, str]
+    entity_type: ColumnType
+    exempt: frozenset[str] = frozenset()
 
     def named(self, name: str) -> LinkedTable:
         return next(t for t in self.tables if t.name == name)
 
+    def way(self, table: LinkedTable) -> tuple[LinkedTable, ...]:
+        """Return the tables through which it is owned, itself first; the last has the entity."""
+        through = table.policy.owned_through
+        return (table,) if through is None else (table, *self.way(self.named(through.parent)))
+
+    def is_protected(self, table: LinkedTable) -> bool:
+        """Return whether the rows are protected from the reader."""
+        off = table.owner in self.exempt and not any(t.policy.min_entities for t in self.way(table))
+        return table.owner != READER and not off
+
     @property
     def protected(self) -> tuple[LinkedTable, ...]:
-        return tuple(t for t in self.tables if t.owner != READER)
+        return tuple(t for t in self.tables if self.is_protected(t))
+
+    def kind_of(self, table: LinkedTable) -> str:
+        """Return the kind of a protected table's entities: joined entities are of a kind of their own."""
+        last = self.way(table)[-1]
+        return last.entity_columns[0].kind if len(last.entity_columns) == 1 else f"joined in {last.name}"
 
     def entity_of(self, name: str) -> str | None:
-        """Return the entity column of a protected table."""
+        """Return the column of a protected table that shows the entity."""
         table = self.named(name)
-        return table.entity_columns[0].column if table.owner != READER else None
+        return table.entity_columns[0].column if self.is_protected(table) and len(table.entity_columns) == 1 else None
 
 
 def random_schema(rng: random.Random) -> Schema:
-    """Return one to three protected tables with one kind of entity, and one or two of the reader's."""
-    entity_type = rng.choice([T.TEXT, T.TEXT, T.TEXT, T.INTEGER, T.DATE])
-    written: dict[str, str] = {}
-    tables = [_table(rng, f"p{number}", OWNER, entity_type, written) for number in range(rng.randint(1, 3))]
-    tables += [_table(rng, f"own{number}", READER, entity_type, written) for number in range(rng.randint(1, 2))]
-    return Schema(tables=tuple(tables), written=written)
+    """Return a room with one to six protected tables, and one or two of the reader's."""
+    kind = rng.choice([T.TEXT, T.TEXT, T.TEXT, T.INTEGER, T.DATE])
+    owners = [OWNER, OWNER, OTHER_OWNER] if rng.random() < 0.35 else [OWNER]
+    exempt = frozenset([OTHER_OWNER]) if rng.random() < 0.2 else frozenset()
+    made = _Tables(rng, kind, exempt)
+    parents = [made.table(f"p{i}", rng.choice(owners) if i else OWNER, [kind]) for i in range(rng.randint(1, 3))]
+    if rng.random() < 0.2:
+        parents.append(made.table("j0", OWNER, [kind, rng.choice([kind, T.TEXT, T.INTEGER])]))
+    for number in range(rng.choice([0, 0, 1, 1, 2])):
+        child = made.child(f"c{number}", rng.choice(parents))
+        if rng.random() < 0.5:
+            made.child(f"g{number}", child)
+    for number in range(rng.randint(1, 2)):
+        made.table(f"own{number}", READER, [kind])
+    return Schema(tables=tuple(made.tables.values()), written=made.written, entity_type=kind, exempt=exempt)
 
 
-def _table(rng: random.Random, name: str, owner: str, entity_type: ColumnType, written: dict[str, str]) -> LinkedTable:
-    first = rng.choice(["person", "who", "e"])
-    written[first] = first
-    columns = [Column(name=first, type=entity_type, native_type=NATIVE[entity_type])]
-    bounds, domains = {}, {}
-    for spelled in rng.sample([n for n in NAMES if n != first], rng.randint(3, 6)):
-        column = spelled.strip('"')
-        kind = rng.choice([T.TEXT, T.TEXT, T.INTEGER, T.DOUBLE, T.DOUBLE, T.DECIMAL, T.BOOLEAN, T.DATE, T.TIMESTAMP])
-        written[column] = spelled
-        columns.append(Column(name=column, type=kind, native_type=NATIVE[kind]))
-        if kind in (T.INTEGER, T.DOUBLE, T.DECIMAL) and rng.random() < 0.7:
-            bounds[column.lower()] = _bounds(rng)
-        if kind in DOMAINS and rng.random() < 0.45:
-            listed = DOMAINS[kind]
-            domains[column.lower()] = Domain(values=tuple(rng.sample(listed, rng.randint(1, len(listed)))))
-    policy = TablePolicy(bounds=bounds, domains=domains)
-    if owner == READER:
-        return LinkedTable(owner=owner, name=name, columns=tuple(columns), policy=policy)
-    policy = replace(
-        policy,
-        max_rows=rng.choice([1, 2, 5]),
-        max_groups=rng.choice([1, 2, 3]),
-        min_entities=rng.choice([0] * 8 + [1, 2]),
-    )
-    entity = EntityColumn(column=first, kind="email")
-    return LinkedTable(owner=owner, name=name, columns=tuple(columns), entity_columns=(entity,), policy=policy)
+class _Tables:
+    """Makes linked tables."""
+
+    def __init__(self, rng: random.Random, kind: ColumnType, exempt: frozenset[str]) -> None:
+        self.rng, self.kind, self.exempt = rng, kind, exempt
+        self.written: dict[str, str] = {}
+        self.tables: dict[str, LinkedTable] = {}
+
+    def table(self, name: str, owner: str, kinds: list[ColumnType]) -> LinkedTable:
+        """Return a table whose first columns are of these types: of the reader's as others, else entity columns."""
+        first = self.rng.choice(["person", "who", "e"])
+        names = [first, *(["phone"] if len(kinds) > 1 else [])]
+        columns = [self._column(n, k) for n, k in zip(names, kinds, strict=True)]
+        entities = [EntityColumn(column=n, kind="email") for n in names]
+        if len(kinds) > 1 and self.rng.random() < 0.5:
+            entities[1] = replace(entities[1], kind="phone")
+        return self._linked(name, owner, columns, entities)
+
+    def child(self, name: str, parent: LinkedTable) -> LinkedTable:
+        """Return a table that is owned through a key of another, which gets the columns of the key, if need be."""
+        parent = self.tables[parent.name]
+        key: list[tuple[Column, Column]] = []
+        for of_parent in ("code", "nr")[: self.rng.choice([1, 1, 2])]:
+            column = parent.column(of_parent)
+            if column is None:
+                column = self._column(of_parent, self.rng.choice([T.TEXT, T.INTEGER, T.DATE, T.BOOLEAN]))
+                parent = replace(parent, columns=(*parent.columns, column))
+            named = self.rng.choice([of_parent, f"{of_parent}_of"])
+            key.append((self._column(named, column.type), column))
+        self.rng.shuffle(key)
+        self.tables[parent.name] = parent
+        through = OwnedThrough(
+            parent=parent.name,
+            columns=tuple((mine.name, theirs.name) for mine, theirs in key),
+            unique=self.rng.random() < 0.3,
+        )
+        return self._linked(name, parent.owner, [mine for mine, _ in key], [], through=through, above=parent)
+
+    def _column(self, name: str, kind: ColumnType) -> Column:
+        self.written.setdefault(name, name)
+        return Column(name=name, type=kind, native_type=NATIVE[kind])
+
+    def _linked(
+        self,
+        name: str,
+        owner: str,
+        columns: list[Column],
+        entities: list[EntityColumn],
+        *,
+        through: OwnedThrough | None = None,
+        above: LinkedTable | None = None,
+    ) -> LinkedTable:
+        bounds, domains = {}, {}
+        taken = {c.name for c in columns}
+        for spelled in self.rng.sample([n for n in NAMES if n not in taken], self.rng.randint(3, 6)):
+            column = spelled.strip('"')
+            kind = self.rng.choice(
+                [T.TEXT, T.TEXT, T.INTEGER, T.DOUBLE, T.DOUBLE, T.DECIMAL, T.BOOLEAN, T.DATE, T.TIMESTAMP]
+            )
+            self.written[column] = spelled
+            columns.append(Column(name=column, type=kind, native_type=NATIVE[kind]))
+            if kind in (T.INTEGER, T.DOUBLE, T.DECIMAL) and self.rng.random() < 0.7:
+                bounds[column.lower()] = _bounds(self.rng)
+            if kind in DOMAINS and self.rng.random() < 0.45:
+                listed = DOMAINS[kind]
+                domains[column.lower()] = Domain(
+                    values=tuple(self.rng.sample(listed, self.rng.randint(1, len(listed))))
+                )
+        policy = TablePolicy(bounds=bounds, domains=domains)
+        if owner == READER:
+            table = LinkedTable(owner=owner, name=name, columns=tuple(columns), policy=policy)
+        else:
+            least = self.rng.choice([0] * 8 + [1, 2])
+            if owner in self.exempt:  # all tables of one way are protected, or none
+                least = above.policy.min_entities if above is not None else self.rng.choice([0, 1, 2])
+            policy = replace(
+                policy,
+                max_rows=self.rng.choice([1, 2, 5]),
+                max_groups=self.rng.choice([1, 2, 3]),
+                min_entities=least,
+                owned_through=through,
+            )
+            table = LinkedTable(
+                owner=owner, name=name, columns=tuple(columns), entity_columns=tuple(entities), policy=policy
+            )
+        self.tables[name] = table
+        return table
 
 
 def _bounds(rng: random.Random) -> ColumnBounds:
@@ -146,35 +251,41 @@ def _bounds(rng: random.Random) -> ColumnBounds:
 
 def random_rows(rng: random.Random, schema: Schema) -> Rows:
     """Return the rows of all tables."""
-    kind = schema.tables[0].columns[0].type
-    people = rng.sample(ENTITIES[kind], rng.randint(2, 4))
+    people = rng.sample(ENTITIES[schema.entity_type], rng.randint(2, 4))
     heavy = rng.choice(people)
+    pools = {kind: rng.sample(values, min(rng.randint(2, 4), len(values))) for kind, values in VALUES.items()}
     found: Rows = {}
     for table in schema.tables:
-        found[table.name] = []
         few = {c.name: rng.sample(VALUES[c.type], min(3, len(VALUES[c.type]))) for c in table.columns}
-        for _ in range(rng.choice([0, 3, 8, 14] if table.owner != READER else [0, 2, 5])):
-            row = {c.name: rng.choice(few[c.name]) for c in table.columns}
-            row[table.columns[0].name] = heavy if rng.random() < 0.4 else rng.choice(people)
-            found[table.name].append(row)
+        few |= {c.name: pools[c.type] for c in table.columns if c.name in KEYS}
+        found[table.name] = [
+            {c.name: rng.choice(few[c.name]) for c in table.columns}
+            for _ in range(rng.choice([0, 3, 8, 14] if table.owner != READER else [0, 2, 5]))
+        ]
+        for row in found[table.name]:
+            if table.policy.owned_through is None:
+                row[table.columns[0].name] = heavy if rng.random() < 0.4 else rng.choice(people)
+            if len(table.entity_columns) > 1:
+                other = table.entity_columns[1].column
+                row[other] = None if rng.random() < 0.3 else rng.choice(_others(table, people))
+    for table in schema.tables:
+        through = table.policy.owned_through
+        if through is not None and through.unique and rng.random() < 0.7:
+            of_parent = [name for _, name in through.columns]
+            by_key = {tuple(row[name] for name in of_parent): row for row in found[through.parent]}
+            found[through.parent] = list(by_key.values())
     return found
 
 
-def without(schema: Schema, rows: Rows, entity: Any) -> Rows:
-    """Return the neighbouring database: no row of that entity in any protected table."""
-    fewer = dict(rows)
-    for table in schema.protected:
-        column = schema.entity_of(table.name)
-        fewer[table.name] = [r for r in rows[table.name] if r[column] != entity]
-    return fewer
-
-
-def entities(schema: Schema, rows: Rows) -> list[Any]:
-    """Return all entities of the protected tables, in a fixed order."""
-    found = {r[schema.entity_of(t.name)] for t in schema.protected for r in rows[t.name]}
-    return sorted(found - {None}, key=repr)
+def _others(table: LinkedTable, people: list[Any]) -> list[Any]:
+    """Return values for the second entity column: some of the first's, where both are of one type."""
+    kind = table.columns[1].type
+    return [*(people if kind is table.columns[0].type else []), *ENTITIES[kind][:4]]
 
 
 def arrow(table: LinkedTable, rows: list[dict[str, Any]]) -> pa.Table:
-    """Return rows as the engine gets them."""
-    return pa.table({c.name: pa.array([r[c.name] for r in rows], type=_ARROW[c.type]) for c in table.columns})
+    """Return rows as the engine gets them: with their label, where entities are joined from several columns."""
+    columns = {c.name: pa.array([r[c.name] for r in rows], type=_ARROW[c.type]) for c in table.columns}
+    if table.entity_label is not None:
+        columns[table.entity_label] = pa.array(labels(table, rows), type=pa.int64())
+    return pa.table(columns)

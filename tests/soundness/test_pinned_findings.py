@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
 
 from cleanroom.errors import CleanRoomError, TemplateRefusedError
 from cleanroom.rooms.tables import Domain
+from cleanroom.templates import jinja_tree
 from tests.unit.templates.compiling import CUSTOMERS, OFF, SEGMENTS, Engine, compiled, ran
 
 
@@ -65,3 +67,56 @@ def test_what_can_be_parsed_and_not_be_written_is_refused():
     with pytest.raises(TemplateRefusedError) as refusal:
         compiled("SELECT COUNT(city:x[1e999].secret) AS n FROM customers")
     assert refusal.value.rule == "not_sql"
+
+
+def test_a_number_in_jinja_of_thousands_of_digits_is_refused():
+    """Before: a ValueError of Python's, and so a 500."""
+    with pytest.raises(TemplateRefusedError) as refusal:
+        jinja_tree.parse(f"SELECT {{{{ {'9' * 5000} }}}} AS n FROM t")
+    assert refusal.value.rule == "jinja_syntax"
+
+
+def in_both_orders(sql, rows, **more):
+    """Return the exact table of a query on rows, and on the same in reverse: it must not depend on their order."""
+    plan, answers = compiled(sql), []
+    for listed in (rows, rows[::-1]):
+        engine = Engine(customers=listed, **more)
+        engine.load(plan)
+        answers.append(engine.exact(plan.measurements[0]))
+    return answers
+
+
+def test_a_window_beside_a_subquery_does_not_depend_on_the_order_of_rows():
+    """Before: rows that differ in what a subquery reads of them alone were numbered as the engine met them.
+
+    So the exact sum was 262144 or 524288, and the rows of other entities could have decided which.
+    """
+    seen = "(SELECT COUNT(*) FROM segments o WHERE o.email = c.city) AS v"
+    numbered = f"SELECT hashed_email, {seen}, ROW_NUMBER() OVER (PARTITION BY hashed_email ORDER BY status) AS w"
+    one, other = in_both_orders(
+        f"SELECT SUM(LEAST(GREATEST(w * v, 0), 5)) AS s FROM ({numbered} FROM customers c) x",
+        [("a", "gold", city, *[None] * 7) for city in "XY"],
+        segments=[("X", "s", 1.0)],
+    )
+    assert one == other == [{"c0": 262144}]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        "SELECT hashed_email, spend AS q FROM customers GROUP BY 1, 2",
+        "SELECT DISTINCT hashed_email, spend AS q FROM customers",
+        "SELECT hashed_email, MIN(spend) AS q FROM customers GROUP BY 1",
+        "SELECT hashed_email, spend AS q FROM customers INTERSECT SELECT hashed_email, spend FROM customers",
+        (
+            "SELECT hashed_email, spend AS q, ROW_NUMBER() OVER (PARTITION BY hashed_email ORDER BY spend) AS w "
+            "FROM customers QUALIFY w = 1"
+        ),
+    ],
+)
+@pytest.mark.parametrize(("shown", "key"), [("q::VARCHAR", "0.0"), ("ATAN2(q, -1)", math.pi)])
+def test_what_is_equal_looks_equal_whatever_the_order_of_rows(made, shown, key):
+    """Before: the group was '0.0' or '-0.0', and pi or -pi, by which of 0 and -0 the engine had met first."""
+    rows = [("a", "gold", "X", 1, spend, *[None] * 5) for spend in (0.0, -0.0)]
+    one, other = in_both_orders(f"SELECT {shown} AS k, COUNT(*) AS n FROM ({made}) x GROUP BY 1", rows)
+    assert one == other == [{"k0": key, "c0": 1024, "c1": 1024}]

@@ -38,7 +38,7 @@ ACCEPTED = frozenset(_ACCEPTED.split())
 
 _USED = """
 % & * + - / // abs acos acosh ascii asin asinh atan atan2 atanh cbrt ceil chr contains cos cosh cot date_diff
-date_part date_trunc degrees ends_with epoch_us exp floor greatest isfinite last_day least left length levenshtein
+date_part date_trunc degrees ends_with epoch_us exp floor greatest isfinite isnan last_day least left length levenshtein
 like_escape ln log lower lpad ltrim make_date make_timestamp md5 month nullif power quarter radians regexp_extract
 regexp_extract_all regexp_full_match regexp_matches regexp_replace replace right round rpad rtrim sha1 sha256 sign
 sin sinh split_part sqrt starts_with strftime strlen strpos substring tan tanh to_days to_months translate trim

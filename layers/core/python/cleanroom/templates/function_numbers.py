@@ -229,6 +229,8 @@ def width_bucket(node: exp.Expr, translate: Translate) -> Scalar:
 
 
 _DOUBLES = "number → double"
+_UNSIGNED = "CASE WHEN :{0} = 0e0 THEN 0e0 ELSE :{0} END"
+"""A number without the sign of zero: equal arguments have equal angles."""
 _GUARDED = "on doubles; NULL where it is not defined or not finite"
 _TOTAL = "defined for every double"
 _ONE = _within(-1, 1)
@@ -316,7 +318,7 @@ NUMBER_FUNCTIONS: Mapping[type[exp.Expr], Allowed] = {
     ),
     **_trigonometry(),
     exp.Atan2: Allowed(
-        handler=_finite("ATAN2(:a, :b)", "ATAN2", names="ab"),
+        handler=_finite(f"ATAN2({_UNSIGNED.format('a')}, {_UNSIGNED.format('b')})", "ATAN2", names="ab"),
         examples=("ATAN2(x, y)",),
         types=_DOUBLES,
         reason=_GUARDED,

@@ -83,6 +83,12 @@ def parse(text: str) -> ParsedTemplate:
             cure="close every {{ }}, {% %} and {# #}, and use the listed constructs and filters only",
             line=error.lineno,
         ) from None
+    except ValueError:  # Jinja's lexer makes integers of digits, and Python reads no more than 4,300 of them
+        raise refused(
+            "a number in the template has more digits than can be read",
+            rule="jinja_syntax",
+            cure="write numbers of at most 38 digits",
+        ) from None
     except RecursionError:
         raise too_deep() from None
     names = dict.fromkeys(_free(tree.body, set()))

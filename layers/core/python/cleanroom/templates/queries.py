@@ -342,7 +342,7 @@ class Queries:
         """Return names with window functions, over rows or over groups: keys tell groups apart."""
         if not wanted.windowed:
             return scope
-        ties = tie_breakers(wanted.parts, rows.scope.find) if grouped is None else tuple(k.sql for k in grouped.keys)
+        ties = tie_breakers(wanted.parts, rows.scope.named) if grouped is None else tuple(k.sql for k in grouped.keys)
         entity = rows.entity if grouped is None else grouped.entity
         return WindowScope(scope, Windows(world=rows.world, entity=entity, ties=ties))
 

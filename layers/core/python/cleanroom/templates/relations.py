@@ -319,6 +319,12 @@ class RowScope:
             )
         return candidates[0].columns[name] if candidates else None
 
+    def named(self, node: exp.Column) -> list[Scalar]:
+        """Return the columns that the node can mean if it stands here, or in a subquery that has no such name."""
+        name, of = node.name.lower(), node.table.lower()
+        found = [i.columns[name] for i in self.items if name in i.columns and of in ("", i.name)]
+        return [scalar for scalar in found if scalar is not None]
+
     def _close_to(self, node: exp.Column) -> str:
         """Return the cure for an unknown column: up to three names of the schema that are close to it."""
         of = node.table.lower()

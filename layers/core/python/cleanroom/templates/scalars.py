@@ -222,6 +222,9 @@ def cast(scalar: Scalar, to: ColumnType) -> Scalar:
     text = f"CAST(:a AS {_NATIVE[to]})" if lossless else f"TRY_CAST(:a AS {_NATIVE[to]})"
     if to is ColumnType.TEXT and scalar.type in TEMPORAL:
         text = f"TRY_CAST({guarded(scalar)} AS VARCHAR)"
+    if to is ColumnType.TEXT and scalar.type is ColumnType.DOUBLE:
+        # Which of 0 and -0, or of two NaN, stands for a group depends on the order of its rows: one text for both.
+        text = "TRY_CAST(CASE WHEN :a = 0e0 THEN 0e0 WHEN ISNAN(:a) THEN CAST('nan' AS DOUBLE) ELSE :a END AS VARCHAR)"
     if to is ColumnType.INTEGER and scalar.type is ColumnType.DOUBLE:  # the engine would round halves to even
         text = "TRY_CAST(ROUND(:a) AS BIGINT)"
     span = _cast_span(scalar, to)

@@ -93,14 +93,21 @@ def inside_window(node: exp.Window) -> Iterator[exp.Expr]:
     yield from (entry.this for entry in (order.expressions if order is not None else ()))
 
 
-def tie_breakers(parts: list[exp.Expr], find: Callable[[exp.Column], Scalar | None]) -> tuple[exp.Expr, ...]:
-    """Return every column that the parts of a SELECT name, each once: rows that agree in them all are alike."""
+def tie_breakers(parts: list[exp.Expr], columns: Callable[[exp.Column], list[Scalar]]) -> tuple[exp.Expr, ...]:
+    """Return every column that the parts of a SELECT name, each once: rows that agree in them all are alike.
+
+    Those that a subquery names count, too: what it gives for a row may hang on them.
+
+    Args:
+        parts: of the SELECT.
+        columns: those of its rows that a name can mean.
+    """
     found: dict[str, exp.Expr] = {}
     for part in parts:
-        for node in part.walk(prune=is_subquery):
-            scalar = find(node) if isinstance(node, exp.Column) else None
-            if scalar is not None and not scalar.constant:
-                found.setdefault(scalar.sql.sql(), scalar.sql)
+        for node in part.find_all(exp.Column, bfs=False):
+            for scalar in columns(node):
+                if not scalar.constant:
+                    found.setdefault(scalar.sql.sql(), scalar.sql)
     return tuple(found.values())
 
 

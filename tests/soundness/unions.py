@@ -1,0 +1,107 @@
+"""UNION ALL and UNION: the rows of two or three SELECTs of one world, one below the other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from cleanroom.rooms.tables import ColumnType
+from tests.soundness import meaning as mean
+from tests.soundness.expressions import Expression, hull
+from tests.soundness.items import Item, Owned, Read
+
+if TYPE_CHECKING:
+    from tests.soundness.relations import Relations
+    from tests.soundness.schemas import Rows
+
+T = ColumnType
+
+
+def union(r: Relations, *, protected: bool, depth: int) -> Item:
+    """Return UNION ALL; or UNION, which over protected rows needs the entity among its columns."""
+    since = len(r.ctes)
+    first = r.read(protected=protected, depth=depth - 1)
+    reads = [first]
+    for _ in range(r.rng.choice([1, 1, 2])):
+        more = r.tried(
+            lambda: r.read(protected=protected, depth=depth - 1, kind=first.kind), lambda read: read.kind == first.kind
+        )
+        if more is not None:
+            reads.append(more)
+    shown = all(read.entities for read in reads) and r.rng.random() < 0.8
+    distinct = (shown or not protected) and r.rng.random() < 0.3
+    kinds = [r.rng.choice([T.TEXT, T.INTEGER, T.BOOLEAN, T.DATE]) for _ in range(r.rng.randint(1, 3))]
+    if not distinct and r.rng.random() < 0.5:
+        kinds[0] = T.DOUBLE
+    parts = [_columns(r, read, kinds, shown=shown) for read in reads]
+    word = " UNION " if distinct else " UNION ALL "
+    why = ""
+    if protected and r.rng.random() < 0.03:
+        why, word = _unsound(r, reads, parts, kinds, shown=shown) or (why, word)
+    texts = [
+        f"SELECT {', '.join(f'{e.sql} AS {name}' for name, e in columns)} FROM {read.sql}"
+        for read, columns in zip(reads, parts, strict=True)
+    ]
+    if why:
+        r.unsound.append((why, word.join(texts)))
+    names = [name for name, _ in parts[0]]
+
+    def rows(database: Rows) -> Owned:
+        found: Owned = []
+        for read, columns in zip(reads, parts, strict=True):
+            for entity, row in read.rows(database):
+                if protected and entity is None and distinct:
+                    continue
+                found.append((entity, {f"part.{name}": e.of(row) for name, e in columns}))
+        if not distinct:
+            return found
+        once: dict[Any, Any] = {}
+        for entity, row in found:
+            once.setdefault((mean.standard(entity), *(mean.standard(v) for v in row.values())), (entity, row))
+        return list(once.values())
+
+    columns = [(name, _united(name, [columns[i][1] for columns in parts])) for i, name in enumerate(names)]
+    tables = {t.name: t for read, text in zip(reads, texts, strict=True) for t in read.protected_in(text)}
+    whole = replace(first, protected=tuple(tables.values()), asks=())
+    return r.named(word.join(texts), columns, rows, whole, public_rows=not protected, since=since)
+
+
+def _columns(r: Relations, read: Read, kinds: list[ColumnType], *, shown: bool) -> list[tuple[str, Expression]]:
+    columns = [("person", r.rng.choice(read.entities))] if shown else []
+    for place, kind in enumerate(kinds):
+        columns.append((f"v{place}", r.expressions.expression(kind, list(read.scope), 1)))
+    return columns
+
+
+def _united(name: str, parts: list[Expression]) -> Expression:
+    """Return what holds for a column of any part; domains that are declared for parts are none of the whole."""
+    key = f"part.{name}"
+    return Expression(
+        sql=name,
+        type=parts[0].type,
+        of=lambda row: row[key],
+        range=hull(*(p.range for p in parts)),
+        values=(False, True, None) if parts[0].type is T.BOOLEAN else None,
+        entity=all(p.entity for p in parts),
+    )
+
+
+def _unsound(
+    r: Relations, reads: list[Read], parts: list[list[tuple[str, Expression]]], kinds: list[ColumnType], *, shown: bool
+) -> tuple[str, str] | None:
+    """Make the union one that must be refused: with public rows, or with equal rows of different entities made one.
+
+    Returns:
+        The reason, and the word between the parts.
+    """
+    if r.schema.entity_type in kinds:
+        return None
+    if not shown:
+        return "UNION of rows of different entities", " UNION "
+    public = r.read(protected=False, depth=0)
+    column = r.expressions.column(r.schema.entity_type, list(public.scope))
+    if column is None:
+        return None
+    reads.append(public)
+    parts.append([("person", column), *_columns(r, public, kinds, shown=False)])
+    return "UNION ALL of protected and public rows", " UNION ALL "
