@@ -13,6 +13,9 @@ from typing import Literal
 FEW_BINS = 48
 """Up to so many bins one level has less error than two, for each level would get half of the price."""
 
+CELL_LIMIT = 2**50
+"""Totals of a bin are clamped to this, in steps, so that all bins of a group together stay within 62 bits."""
+
 End = Literal["inside", "smallest", "largest"]
 
 

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from cleanroom.privacy.directed import log_bounds
-from cleanroom.privacy.noise import DiscreteGaussian, DiscreteLaplace
+from cleanroom.privacy.noise import DiscreteGaussian, DiscreteLaplace, Noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +55,26 @@ def gaussian_noise(*, l2_squared: int, rho: Fraction) -> DiscreteGaussian:
     _check_sensitivity(l2_squared)
     _check_rational("rho", rho)
     return DiscreteGaussian(sigma_squared=Fraction(l2_squared) / (2 * rho))
+
+
+def other_noise(noise: Noise, *, most_groups: int) -> Noise:
+    """Return the noise of a column's other row: the sum of the groups that are not shown, which then costs nothing.
+
+    Args:
+        noise: of the column's groups.
+        most_groups: that one entity may be in at all, as the exact query enforces it; >= 1.
+
+    Raises:
+        ValueError: out of range. That is our bug.
+
+    Source:
+        `other_row.py`: sums do not grow in the L1 norm, and by Cauchy and Schwarz at most as the root of most_groups
+        in the L2 norm.
+    """
+    _check_sensitivity(most_groups)
+    if isinstance(noise, DiscreteLaplace):
+        return noise
+    return DiscreteGaussian(sigma_squared=noise.sigma_squared * most_groups)
 
 
 def gaussian_rho(*, epsilon: Fraction, delta: Fraction) -> Fraction:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from sqlglot import exp
 
 from cleanroom.privacy.accounting import DELTA_STEPS, WINDOW_DELTA_STEPS, price_of
-from cleanroom.privacy.calibration import gaussian_noise, gaussian_rho, laplace_noise
+from cleanroom.privacy.calibration import gaussian_noise, gaussian_rho, laplace_noise, other_noise
 from cleanroom.privacy.noise import Noise
 from cleanroom.privacy.partition_selection import threshold
 from cleanroom.templates.bounding import HARD_LIMIT, count_unit, exact_query
@@ -19,6 +19,7 @@ from cleanroom.templates.clipping import EstimateDraft, clipping_of
 from cleanroom.templates.domains import key_name
 from cleanroom.templates.draft import Draft
 from cleanroom.templates.measurements import DraftColumn, PartKind
+from cleanroom.templates.other_rows import OTHER
 from cleanroom.templates.plan import MeasuredColumn, Measurement, PartitionSelection
 from cleanroom.templates.refusals import refuse
 from cleanroom.templates.trees import to_sql
@@ -115,6 +116,7 @@ def _measurement(draft: Draft, tree: exp.Expr, *, rho_per_epsilon: Fraction, sel
         quantiles=tuple(q for c in draft.columns for q in c.quantiles),
         bounds=draft.texts,
         clipping=clipping_of(draft),
+        other_row=OTHER if draft.other else None,
     )
 
 
@@ -130,6 +132,7 @@ def _measured(draft: Draft, c: DraftColumn, *, rho_per_epsilon: Fraction) -> Mea
     else:
         sensitivity = levels * k * rows * step
         noise = laplace_noise(l1_sensitivity=sensitivity, epsilon=c.epsilon)
+    other = draft.other and c.name != draft.entities_column
     return MeasuredColumn(
         name=c.name,
         meaning=_meaning(c),
@@ -140,6 +143,7 @@ def _measured(draft: Draft, c: DraftColumn, *, rho_per_epsilon: Fraction) -> Mea
         sensitivity=sensitivity,
         price=price_of(epsilon=c.epsilon, delta=c.delta),
         bins=c.bins,
+        other_noise=other_noise(noise, most_groups=HARD_LIMIT * k) if other else None,
     )
 
 

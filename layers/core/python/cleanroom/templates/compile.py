@@ -17,6 +17,7 @@ from cleanroom.templates.charging import measurements_of
 from cleanroom.templates.clipping import EstimateDraft, clipping_estimates, refuse_estimate
 from cleanroom.templates.measuring import Charges
 from cleanroom.templates.notes import notes_of
+from cleanroom.templates.other_rows import without_other_rows
 from cleanroom.templates.parse import canonical_text, parse
 from cleanroom.templates.plan import Measurement, Plan, TableUse
 from cleanroom.templates.queries import Queries
@@ -71,7 +72,7 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
     if not settings.differential:
         if context.clipping_share is not None:
             refuse_estimate("with differential privacy off nothing is cut off", cure="leave clipping_estimate out")
-        return _plain(queries, tree, text)
+        return _plain(queries, without_other_rows(tree), text)
     relation = queries.outermost(tree)
     _check_released(relation, tree)
     estimates: list[EstimateDraft] = []
@@ -174,7 +175,8 @@ def _check_names(names: Iterable[str], tree: exp.Select) -> None:
 
 def _noisy_columns(measurement: Measurement) -> tuple[str, ...]:
     names = [c.name for c in measurement.columns if c.bins is None] + [q.name for q in measurement.quantiles]
-    return (*measurement.keys, *names)
+    other = () if measurement.other_row is None else (measurement.other_row,)
+    return (*measurement.keys, *other, *names)
 
 
 def table_uses(used: Mapping[str, LinkedTable], queries: Sequence[exp.Expr]) -> tuple[TableUse, ...]:

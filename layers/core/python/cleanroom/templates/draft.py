@@ -45,6 +45,8 @@ class Draft:
         paid: lines of the price: what, epsilon and delta are in the columns' shares.
         texts: bounds for the receipt.
         most_rows: no entity has more rows, whatever the data; None where nothing is known.
+        other: the groups that are not shown become a row of their own.
+        counts_distinct: a COUNT(DISTINCT …) is asked for: over several groups it is no sum.
     """
 
     name: str
@@ -59,3 +61,5 @@ class Draft:
     at_least: int
     texts: Mapping[str, str] = field(default_factory=dict)
     most_rows: int | None = None
+    other: bool = False
+    counts_distinct: bool = False

@@ -9,6 +9,7 @@ from sqlglot import exp
 from cleanroom.errors import TemplateRefusedError
 from cleanroom.templates.functions import allowed_function
 from cleanroom.templates.operators import OPERATORS
+from cleanroom.templates.other_rows import is_is_other, is_or_other, refuse_place
 from cleanroom.templates.refusals import place_of, refuse, spelled
 from cleanroom.templates.scalars import Scalar
 
@@ -55,6 +56,8 @@ def translate(node: exp.Expr, scope: Scope) -> Scalar:
 
 def _refuse_node(node: exp.Expr) -> NoReturn:
     name = spelled(node)
+    if is_or_other(node) or is_is_other(node):
+        refuse_place(node)
     if isinstance(node, exp.Subquery | exp.Select | exp.Exists | exp.SetOperation):
         refuse(
             "a subquery cannot stand here",

@@ -8,13 +8,14 @@ others.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, combinations, product
 
 from sqlglot import exp
 
 from cleanroom.templates.aggregates import is_aggregate
+from cleanroom.templates.other_rows import is_is_other, is_or_other, read_or_other
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.trees import integer
 
@@ -179,7 +180,12 @@ def _is_name(node: exp.Expr, name: str) -> bool:
 
 
 def _text(node: exp.Expr) -> str:
-    """Return a text that is equal for expressions that are written alike, whatever the case of names."""
+    """Return a text that is equal for expressions that are written alike, whatever the case of names.
+
+    A key in or_other has that of the key: it is NULL in the rows of sets that leave it out, whatever its label.
+    """
+    if is_or_other(node.unnest()):
+        return _text(read_or_other(node.unnest()).key)
     return node.unnest().sql(dialect="snowflake", comments=False, normalize=True)
 
 
@@ -219,6 +225,9 @@ def _one_set(
     """Return the SELECT of one set."""
     kept = {_text(k) for k in keys}
     dropped = every.keys() - kept
+    if _has_or_other(every.values()) and not _has_or_other(keys):  # this set has no other row
+        asked = [_never_other(a) for a in asked]
+        having = None if having is None else _never_other(having)
     listed = [
         exp.alias_(_narrowed(a, kept, dropped), exp.to_identifier(f"g{place}", quoted=True))
         for place, a in enumerate(asked)
@@ -234,6 +243,14 @@ def _one_set(
     elif not keys:  # without a key and an aggregate it would not group at all
         part.set("having", exp.Having(this=exp.true()))
     return part
+
+
+def _has_or_other(keys: Iterable[exp.Expr]) -> bool:
+    return any(is_or_other(k.unnest()) for k in keys)
+
+
+def _never_other(node: exp.Expr) -> exp.Expr:
+    return node.copy().transform(lambda part: exp.false() if is_is_other(part) else part, copy=False)
 
 
 def _narrowed(node: exp.Expr, kept: set[str], dropped: set[str]) -> exp.Expr:

@@ -21,6 +21,7 @@ from cleanroom.templates.addnoise import is_addnoise, read_addnoise
 from cleanroom.templates.aggregates import PAIRED, QUANTILES, SPREADS
 from cleanroom.templates.functions import allowed_function
 from cleanroom.templates.operators import OPERATORS
+from cleanroom.templates.other_rows import is_is_other, is_or_other, read_is_other, read_or_other
 from cleanroom.templates.policy_filters import POLICY_FILTERS
 from cleanroom.templates.refusals import place_of, spelled
 
@@ -56,6 +57,7 @@ LINT_RULES = {
     "aggregate_not_allowed": "another aggregate without a private form; refused",
     "unknown_function": "a function that is not on the list; refused",
     "unnoised_number": "a number that gets noise with differential 1 only, and leaves exact with 0",
+    "no_other_row": "or_other or is_other without a GROUP BY by or_other in the same SELECT; refused with differential 1",
     "returns_rows": "rows instead of aggregates; refused with differential 1",
 }
 """Rule -> what it means, of the findings that are the linter's own; others are rules of refusals."""
@@ -209,6 +211,7 @@ def _found(select: exp.Select) -> Iterator[tuple[Finding, exp.Expr]]:
     calls = [node for node in select.walk() if is_addnoise(node) and not isinstance(node.parent, exp.Dot)]
     for call in calls:
         yield from ((finding, call) for finding in _addnoise_findings(call))
+    yield from _other_row_findings(select)
     windowed = {id(inner) for window in select.find_all(exp.Window) for inner in (window.this, window.this.this)}
     inside = {id(inner) for call in calls for inner in call.walk()}
     for node in select.walk():
@@ -288,6 +291,36 @@ def _addnoise_findings(node: exp.Expr) -> Iterator[Finding]:
         )
 
 
+def _other_row_findings(select: exp.Select) -> Iterator[tuple[Finding, exp.Expr]]:
+    """Find calls of or_other and is_other that are not as they should be, or without a GROUP BY that they belong to."""
+    for node in select.walk():
+        if isinstance(node.parent, exp.Dot) or not (is_or_other(node) or is_is_other(node)):
+            continue
+        try:
+            if is_or_other(node):
+                read_or_other(node)
+            else:
+                read_is_other(node)
+        except TemplateRefusedError as refusal:
+            yield _from_refusal(refusal), node
+            continue
+        around = node.find_ancestor(exp.Select) or select
+        if not any(map(is_or_other, around.find_all(exp.Dot, exp.Anonymous))) or not _groups(around):
+            yield (
+                _finding(
+                    node,
+                    "no_other_row",
+                    "there is no GROUP BY with or_other in this SELECT, and so no other row",
+                    "write GROUP BY cleanroom.or_other(key), and is_other() in the same SELECT",
+                ),
+                node,
+            )
+
+
+def _groups(select: exp.Select) -> bool:
+    return select.args.get("group") is not None or select.args.get("distinct") is not None
+
+
 def _function_finding(node: exp.Expr) -> Finding | None:
     if isinstance(node, _RANDOM):
         return _finding(
@@ -314,6 +347,8 @@ def _function_finding(node: exp.Expr) -> Finding | None:
             f"{spelled(node)} has no private form yet: it will be refused",
             "use COUNT, SUM or AVG",
         )
+    if is_or_other(node) or is_is_other(node):
+        return None
     if isinstance(node, exp.Anonymous) and node.name.lower() != "identifier":
         return None if allowed_function(node) is not None else _unknown_function(node, node.name.upper())
     if isinstance(node, exp.Func) and not isinstance(node, exp.AggFunc | exp.DynamicIdentifier):

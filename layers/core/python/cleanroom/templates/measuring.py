@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from math import prod
+from math import isqrt, prod
 
 from sqlglot import exp
 
@@ -13,12 +13,22 @@ from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.addnoise import AddNoise, is_addnoise, read_addnoise
 from cleanroom.templates.aggregates import Aggregate, AggregateFunction, is_aggregate, read_aggregate
 from cleanroom.templates.bins import MOST_CELLS
+from cleanroom.templates.bounding import HARD_LIMIT
 from cleanroom.templates.domains import inside, key_name, public_domain
 from cleanroom.templates.draft import ContributionBounds, Draft
 from cleanroom.templates.expressions import translate
 from cleanroom.templates.fingerprints import fingerprint
 from cleanroom.templates.grouping import GroupScope, as_key
-from cleanroom.templates.measurements import DraftColumn, PartKind, Request, beside_selection, draft_columns, released
+from cleanroom.templates.measurements import (
+    DraftColumn,
+    PartKind,
+    Request,
+    beside_selection,
+    draft_columns,
+    parts_of,
+    released,
+)
+from cleanroom.templates.other_rows import OTHER, refuse_without_selection
 from cleanroom.templates.plan import PricePart
 from cleanroom.templates.refusals import refuse, refuse_missing_bounds
 from cleanroom.templates.relations import Entity, Relation, RowScope, World
@@ -63,8 +73,11 @@ def measured_select(
     alias: str,
     charges: Charges,
     inner: Read,
+    other: exp.Expr | None = None,
 ) -> tuple[Relation, Draft]:
     """Return the released relation of a grouped SELECT over protected rows, and its measurement.
+
+    `other` is the or_other that asks for the groups that are not shown as a row of their own; None where nothing does.
 
     Raises:
         TemplateRefusedError: an aggregate without a private form, a column that is no key, too many groups.
@@ -72,11 +85,13 @@ def measured_select(
     """
     if rows.protected is None or rows.entity is None:
         raise AssertionError("protected rows have an entity")
-    book = _Book(rows.scope, charges)
+    book = _Book(rows.scope, charges, other=other is not None)
     for part in wanted.parts:
         book.collect(part)
     key_scalars = tuple(k for _, k in keys)
     factors = public_domain(key_scalars, at=wanted.node)
+    if other is not None and factors is not None:
+        refuse_without_selection(other, public=True)
     at_least = max(charges.at_least, *(t.policy.min_entities for t in rows.protected.tables))
     entities = book.close(private=factors is None, at_least=at_least)
     bounds = _contribution_bounds(
@@ -97,18 +112,24 @@ def measured_select(
         factors=factors,
         entities_column=entities,
         at_least=at_least,
-        texts=_texts(rows.protected, bounds, book.columns, key_scalars, public=factors is not None),
+        texts=_texts(rows.protected, bounds, book.columns, key_scalars, public=factors is not None)
+        | ({} if other is None else {"other row": "the groups that are not shown, together"}),
+        other=other is not None,
+        counts_distinct=book.counts_distinct,
         most_rows=rows.most_rows_per_entity,
     )
+    is_other = None if other is None else column(OTHER, alias)
     _check_cells(draft, at=wanted.node)
-    above = [(f, as_key(k, column(key_name(i), alias))) for i, (f, k) in enumerate(keys)]
+    above = [(f, as_key(k, column(key_name(i), alias), other=draft.other)) for i, (f, k) in enumerate(keys)]
     scope = GroupScope(
         rows.scope,
         above,
         lambda node: book.value(node, measurement=name, alias=alias),
         subquery=lambda node, names: subquery_value(node, names, rows.around.above(World.RELEASED), read=inner),
+        other=is_other,
     )
-    numbers = Windows(world=World.RELEASED, entity=None, ties=tuple(k.sql for _, k in above))
+    row = [*(column(key_name(i), alias) for i in range(len(keys))), *([] if is_other is None else [is_other])]
+    numbers = Windows(world=World.RELEASED, entity=None, ties=tuple(row))
     listed = WindowScope(scope, numbers)
     outputs = [translate(e, listed) for e in wanted.expressions]
     order = [
@@ -118,6 +139,8 @@ def measured_select(
     filters: list[exp.Expr] = []
     if factors is not None and at_least > 0 and entities is not None:
         filters.append(fragment(":n >= :least", n=column(entities, alias), least=integer(at_least)))
+    if is_other is not None and at_least > 0:
+        filters.append(book.large_enough(is_other, at_least, bounds=bounds, alias=alias))
     if wanted.having is not None:
         having = require(
             translate(wanted.having, scope), frozenset({ColumnType.BOOLEAN}), what="HAVING", at=wanted.having
@@ -131,7 +154,7 @@ def measured_select(
         select=bare.where(condition) if condition is not None else bare,
         bare=bare,
         order=order,
-        identity=tuple(column(key_name(i), alias) for i in range(len(keys))),
+        identity=tuple(row),
         world=World.RELEASED,
         single=not keys,
         qualify=None if wanted.qualify is None else qualified(wanted.qualify, listed),
@@ -142,13 +165,15 @@ def measured_select(
 class _Book:
     """The aggregates of one SELECT: what is asked, who pays, and which columns answer it."""
 
-    def __init__(self, rows: RowScope, charges: Charges) -> None:
+    def __init__(self, rows: RowScope, charges: Charges, *, other: bool) -> None:
         self._rows = rows
         self._charges = charges
+        self._other = other
         self._requests: dict[str, dict[str, Request]] = {}
         self._by_pool: dict[str, list[DraftColumn]] = {}
         self._calls: dict[str, AddNoise] = {}
         self.columns: list[DraftColumn] = []
+        self.counts_distinct = False
 
     def collect(self, node: exp.Expr) -> None:
         """Note every aggregate in an expression."""
@@ -222,6 +247,10 @@ class _Book:
         """Work out the columns and the price; return the column that counts entities, if groups are chosen by it."""
         if not self._requests and not private:
             self._ask_entities()  # only keys are asked for: the group sizes are measured, so that there is something
+        kinds = {part for pool in self._requests for part in self._parts(pool)}
+        self.counts_distinct = any(kind in (PartKind.ENTITIES, PartKind.DISTINCT) for kind, _ in kinds)
+        if self._other and at_least and (PartKind.ENTITIES, "") not in kinds:
+            self._ask_entities("smallest group: entities of the other row")
         for pool, requests in self._requests.items():
             self._by_pool[pool] = draft_columns(list(requests.values()), first=len(self.columns))
             self.columns += self._by_pool[pool]
@@ -234,7 +263,8 @@ class _Book:
                 self._charges.pay(request.aggregate.label, epsilon=request.epsilon, delta=request.delta)
         if not private and not at_least:
             return None
-        entities = next((c for c in self.columns if c.part.key == (PartKind.ENTITIES, "")), None)
+        # Released beside an other row, the number that chooses groups would tell of hidden ones twice.
+        entities = None if self._other else self._counted_entities()
         selection_delta = self._charges.delta if private else Fraction(0)
         what = "choosing the groups: entities per group" if private else "smallest group: entities per group"
         if entities is not None:
@@ -253,10 +283,33 @@ class _Book:
         self.columns.append(selection)
         return selection.name
 
-    def _entities_request(self) -> Request:
+    def _counted_entities(self) -> DraftColumn | None:
+        """Return the column that counts all entities of a group, or None."""
+        return next((c for c in self.columns if c.part.key == (PartKind.ENTITIES, "")), None)
+
+    def _parts(self, pool: str) -> set[tuple[PartKind, str]]:
+        return {part.key for request in self._requests[pool].values() for part in parts_of(request.aggregate)}
+
+    def large_enough(self, is_other: exp.Expr, at_least: int, *, bounds: ContributionBounds, alias: str) -> exp.Expr:
+        """Return the condition that the other row, too, has as many entities as a group must have.
+
+        Its entities are added up over its groups, in which one entity weighs max_groups in all with Laplace noise and
+        at most the root of max_groups * HARD_LIMIT * max_groups with Gaussian noise: so many times `at_least` are asked
+        of the sum. Other rows are what tau lets through.
+        """
+        counted = self._counted_entities()
+        if counted is None:
+            raise AssertionError("the entities of an other row are counted where there is a smallest group")
+        k = bounds.max_groups
+        most = isqrt(k * HARD_LIMIT * k - 1) + 1 if counted.gaussian else k
+        return fragment(
+            "NOT :o OR :n >= :least", o=is_other, n=column(counted.name, alias), least=integer(at_least * most)
+        )
+
+    def _entities_request(self, label: str = "entities") -> Request:
         charges = self._charges
         return Request(
-            aggregate=Aggregate(function=AggregateFunction.ENTITIES, label="entities"),
+            aggregate=Aggregate(function=AggregateFunction.ENTITIES, label=label),
             epsilon=charges.epsilon,
             gaussian=charges.gaussian,
             delta=charges.delta if charges.gaussian else Fraction(0),
@@ -264,8 +317,8 @@ class _Book:
             at=exp.Null(),
         )
 
-    def _ask_entities(self) -> None:
-        self._ask(_SETTINGS_POOL, self._entities_request())
+    def _ask_entities(self, label: str = "entities") -> None:
+        self._ask(_SETTINGS_POOL, self._entities_request(label))
 
     def value(self, node: exp.Expr, *, measurement: str, alias: str) -> Scalar | None:
         """Return an aggregate, or an addnoise, over the noisy table."""
@@ -279,7 +332,10 @@ class _Book:
     def aggregate(self, node: exp.Expr, *, pool: str, measurement: str, alias: str) -> Scalar:
         """Return an aggregate of one pool over the noisy table."""
         aggregate = read_aggregate(node, self._rows)
-        return released(aggregate, self._by_pool[pool], measurement=measurement, alias=alias)
+        value = released(aggregate, self._by_pool[pool], measurement=measurement, alias=alias)
+        gaussian = any(c.gaussian for c in self._by_pool[pool])
+        # In an other row Gaussian noise is wider: the interval is not one for all rows, and is simulated.
+        return replace(value, measured=None) if self._other and gaussian else value
 
     @property
     def rows(self) -> RowScope:

@@ -35,8 +35,11 @@ def notes_of(drafts: Iterable[Draft], measurements: Iterable[Measurement]) -> tu
             column = next(c for c in measurement.columns if c.name == selection.column)
             notes.append(
                 f"groups with fewer than about {round(selection.tau * column.unit):,} different "
-                f"{'entities' if joined else entity} are left out"
+                f"{'entities' if joined else entity} are "
+                + ("in the other row, all together" if draft.other else "left out")
             )
+        if draft.other and draft.counts_distinct:
+            notes.append("COUNT(DISTINCT …) of the other row adds up its groups: what is in several counts in each")
         if joined:
             notes.append(
                 f"rows that share {_entity_columns(draft)}, also through other rows, are of one entity; rows that have "

@@ -47,6 +47,8 @@ class MeasuredColumn:
         bins: None for one integer per group; else the exact column is a list of (bin, count), every node of the bins'
             tree gets noise, `sensitivity` is of all levels together, and the column itself is not in the noisy table:
             quantiles are computed from it.
+        other_noise: of the other row, where the measurement has one; None for the column that chooses the groups, which
+            is 0 there and which nothing reads.
     """
 
     name: str
@@ -58,6 +60,7 @@ class MeasuredColumn:
     sensitivity: int
     price: Price
     bins: Bins | None = None
+    other_noise: Noise | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,6 +166,8 @@ class Measurement:
         bounds: contribution bounds and clamps used, for the receipt: name -> text.
         clipping: the same for the clipping note; None for an estimate, and with DP off.
         estimate: set where it is measured for the clipping note only; no release query reads it.
+        other_row: the BOOLEAN column of the noisy table that is TRUE in its last row, which holds the groups that are
+            not shown together, and NULL for keys; None where there is no such row.
     """
 
     name: str
@@ -174,6 +179,16 @@ class Measurement:
     bounds: Mapping[str, str] = field(default_factory=dict)
     clipping: Clipping | None = None
     estimate: ClippingEstimate | None = None
+    other_row: str | None = None
+
+    def __post_init__(self) -> None:
+        selection = self.partition_selection
+        if self.other_row is not None and (selection is None or not self.keys):
+            raise ValueError("an other row is of private groups")
+        for column in self.columns:
+            chooses = selection is not None and column.name == selection.column
+            if (column.other_noise is not None) != (self.other_row is not None and not chooses):
+                raise ValueError("in an other row all columns have noise but the one that chooses the groups")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -49,6 +49,12 @@ def _encodable(plan: Plan) -> dict[str, Any]:
     for written, measurement in zip(fields["measurements"], plan.measurements, strict=True):
         for column_written, column in zip(written["columns"], measurement.columns, strict=True):
             column_written["noise"] = column.noise.as_json()
+            if column.other_noise is None:  # left out, as before there were other rows: equal questions stay equal
+                del column_written["other_noise"]
+            else:
+                column_written["other_noise"] = column.other_noise.as_json()
+        if measurement.other_row is None:
+            del written["other_row"]
     return fields
 
 
@@ -68,11 +74,13 @@ def _column(fields: dict[str, Any]) -> MeasuredColumn:
     noise = noise_from_json(fields.pop("noise"))
     price = _convert({"what": "", "price": fields.pop("price")}, PricePart).price
     bins = fields.pop("bins", None)
+    other_noise = fields.pop("other_noise", None)
     return MeasuredColumn(
         **{**fields, "unit": Fraction(fields["unit"])},
         noise=noise,
         price=price,
         bins=None if bins is None else _convert(bins, Bins),
+        other_noise=None if other_noise is None else noise_from_json(other_noise),
     )
 
 

@@ -27,6 +27,7 @@ from cleanroom.templates.joins import conjuncts
 from cleanroom.templates.keys import holds_entity, key_parts
 from cleanroom.templates.measuring import Charges, measured_select
 from cleanroom.templates.names import named_table
+from cleanroom.templates.other_rows import grouped_keys, refuse_without_selection
 from cleanroom.templates.ownership import world_of_table
 from cleanroom.templates.plain import PlainPlan, plain_plan
 from cleanroom.templates.plain_aggregates import plain_aggregate
@@ -123,7 +124,8 @@ class Queries:
         """Return what a SELECT gives that is no correlated subquery."""
         if not wanted.grouped:
             return self._projected(rows, wanted)
-        keys = group_keys(wanted.keys, rows.scope)
+        asked, other = grouped_keys(wanted.keys)
+        keys = group_keys(asked, rows.scope)
         if self._differential and rows.world is World.OWNED and not holds_entity(k for _, k in keys):
             number = next(self._measured)  # the measurements of its subqueries come after
             relation, draft = measured_select(
@@ -133,10 +135,13 @@ class Queries:
                 name=f"m{number}",
                 alias=self.alias(),
                 charges=self._charges,
+                other=other,
                 inner=lambda query, around: self._inner(query, around, ctes),
             )
             self._drafts[number] = draft
             return relation
+        if other is not None:
+            refuse_without_selection(other, public=False)
         return self._aggregated(rows, wanted, keys, ctes)
 
     def _union(self, node: exp.SetOperation, ctes: Mapping[str, _Cte]) -> Relation:

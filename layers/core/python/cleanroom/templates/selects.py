@@ -15,6 +15,7 @@ from cleanroom.templates.expressions import translate
 from cleanroom.templates.fingerprints import without_aliases
 from cleanroom.templates.function_rules import literal_integer
 from cleanroom.templates.joins import Alias, Joined, Resolve, Subquery, conjuncts, flat_from, item_of, where_condition
+from cleanroom.templates.other_rows import is_is_other
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import ENTITY, Entity, Item, Output, Relation, RowScope, World, instantiate
 from cleanroom.templates.scalars import Scalar
@@ -403,7 +404,8 @@ def _aggregates(node: exp.Expr) -> bool:
         return False
     if isinstance(node, exp.Window):
         return any(map(_aggregates, inside_window(node)))
-    return is_aggregate(node) or is_addnoise(node) or any(map(_aggregates, node.iter_expressions()))
+    whole = is_aggregate(node) or is_addnoise(node) or is_is_other(node)
+    return whole or any(map(_aggregates, node.iter_expressions()))
 
 
 def _count(node: exp.Expr | None, rows: Rows) -> int | None:

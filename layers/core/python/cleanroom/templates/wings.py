@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from sqlglot import exp
 
-from cleanroom.privacy.bins import Bins
+from cleanroom.privacy.bins import CELL_LIMIT, Bins
 from cleanroom.templates.bins import bin_of
 from cleanroom.templates.domains import key_name
 from cleanroom.templates.draft import Draft
@@ -29,9 +29,6 @@ Ctes = list[tuple[str, exp.Expr]]
 
 COUNT_STEPS = 1024
 """Steps of one counted row or entity, where counts may be scaled."""
-
-CELL_LIMIT = 2**50
-"""Totals of a bin are clamped to this, in steps, so that all bins of a group together stay within 62 bits."""
 
 
 def distinct_values(draft: Draft, c: DraftColumn, *, name: str) -> Ctes:

@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from cleanroom.privacy.mechanisms import add_noise, select_groups
+from cleanroom.privacy.bins import CELL_LIMIT
+from cleanroom.privacy.mechanisms import LARGEST_EXACT, add_noise, select_groups
+from cleanroom.privacy.other_row import exact_rest
 from cleanroom.privacy.quantiles import LEVELS, MIDDLE, curves, drawn, nodes_of
 from cleanroom.privacy.simulation import simulate
 
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
 
     from cleanroom.privacy.bins import Bins
     from cleanroom.privacy.entropy import Entropy
-    from cleanroom.templates.plan import MeasuredColumn, Measurement, Plan
+    from cleanroom.privacy.noise import Noise
+    from cleanroom.templates.plan import MeasuredColumn, Measurement, Plan, Quantile
 
     Integers = np.ndarray[Any, np.dtype[np.int64]]
     Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -33,7 +36,8 @@ class NoisyTable:
     """The groups of one measurement that appear, with everything noisy about them.
 
     Attributes:
-        unmeasured: group keys; with DP off also exact columns.
+        unmeasured: group keys; with DP off also exact columns; where the measurement has an other row, the
+            column that marks it: it is the last row.
         integers: per measured column its noisy integers.
         curves: per quantile where it lies, at each of `quantiles.LEVELS`; shape (groups, levels).
     """
@@ -57,7 +61,7 @@ def noisy_table_of(table: pa.Table, measurement: Measurement, plan: Plan) -> Noi
     """Read back what `as_arrow` gave."""
     plain = [c.name for c in measurement.columns if c.bins is None]
     return NoisyTable(
-        unmeasured=table.select([*measurement.keys, *plan.exact_columns]),
+        unmeasured=table.select([*measurement.keys, *_mark_of(measurement), *plan.exact_columns]),
         integers={n: np.asarray(table.column(n).combine_chunks(), dtype=np.int64) for n in plain},
         curves={
             q.name: np.asarray(table.column(q.name).combine_chunks().flatten(), dtype=np.float64).reshape(
@@ -71,50 +75,93 @@ def noisy_table_of(table: pa.Table, measurement: Measurement, plan: Plan) -> Noi
 def draw_noise(exact_table: pa.Table, measurement: Measurement, plan: Plan, entropy: Entropy) -> NoisyTable:
     """Return the exact table with fresh noise: the only time that a run's noise is drawn.
 
-    Groups are chosen first, so that bins of groups that do not appear need no noise.
+    Groups are chosen first, so that bins of groups that do not appear need no noise. What is left is added up for the
+    other row, where there is one, and gets fresh noise; `privacy/other_row.py` says why.
     """
     integers: dict[str, Integers] = {}
+    exact: dict[str, Integers] = {}
     for column in measurement.columns:
         if column.bins is None:
             exact_column = exact_table.column(column.name).combine_chunks()
-            exact_values = np.asarray(exact_column.fill_null(0), dtype=np.int64)
-            integers[column.name] = add_noise(exact_values, noise=column.noise, entropy=entropy)
-    chosen = exact_table
+            exact[column.name] = np.asarray(exact_column.fill_null(0), dtype=np.int64)
+            integers[column.name] = add_noise(exact[column.name], noise=column.noise, entropy=entropy)
+    chosen, hidden = exact_table, exact_table.slice(0, 0)
     selection = measurement.partition_selection
     if selection is not None:
         appear = select_groups(integers[selection.column], tau=selection.tau)
-        chosen = exact_table.filter(pa.array(appear))
+        chosen, hidden = exact_table.filter(pa.array(appear)), exact_table.filter(pa.array(~appear))
         integers = {name: values[appear] for name, values in integers.items()}
+        for column in measurement.columns:
+            if measurement.other_row is not None and column.bins is None:
+                rest = exact_rest(exact[column.name][~appear].reshape(-1, 1), limit=LARGEST_EXACT)
+                integers[column.name] = np.append(integers[column.name], _noisy_rest(rest, column, entropy))
     found: dict[str, Floats] = {}
     for column in measurement.columns:
         if column.bins is not None:
             found |= _curves(chosen.column(column.name), column, column.bins, measurement, entropy)
-    return NoisyTable(
-        unmeasured=chosen.select([*measurement.keys, *plan.exact_columns]), integers=integers, curves=found
-    )
+            if column.other_noise is not None:
+                rest = _rest_of_bins(hidden.column(column.name), column.bins)
+                nodes = add_noise(rest, noise=column.other_noise, entropy=entropy)
+                for q in _asked_of(column, measurement):
+                    last = _curve(nodes, q, column.bins, column.other_noise)
+                    found[q.name] = np.concatenate([found[q.name], last])
+    unmeasured = chosen.select([*measurement.keys, *plan.exact_columns])
+    if measurement.other_row is not None:
+        unmeasured = _with_other_row(unmeasured, measurement.other_row)
+    return NoisyTable(unmeasured=unmeasured, integers=integers, curves=found)
+
+
+def _mark_of(measurement: Measurement) -> tuple[str, ...]:
+    return () if measurement.other_row is None else (measurement.other_row,)
+
+
+def _noisy_rest(exact: Integers, column: MeasuredColumn, entropy: Entropy) -> Integers:
+    """Return a column's number in the other row; 0 of the column that chooses the groups: it must tell nothing more."""
+    if column.other_noise is None:
+        return np.zeros_like(exact)
+    return add_noise(exact, noise=column.other_noise, entropy=entropy)
+
+
+def _rest_of_bins(lists: pa.ChunkedArray, bins: Bins) -> Integers:
+    """Return the nodes of all groups together, shape (1, nodes)."""
+    at_once = max(1, MOST_NODES // bins.nodes)
+    cells = np.zeros((1, bins.number), dtype=np.int64)
+    for start in range(0, len(lists), at_once):
+        more = np.concatenate([cells, _cells(lists.slice(start, at_once), bins.number)])
+        cells = exact_rest(more, limit=CELL_LIMIT).reshape(1, -1)  # counts are not negative: clamping early is the same
+    return nodes_of(cells, bins)
+
+
+def _with_other_row(keys: pa.Table, mark: str) -> pa.Table:
+    """Return the groups and, last, the other row, whose keys are NULL; always: that there is none would tell."""
+    shown_groups = keys.append_column(mark, pa.array([False] * keys.num_rows, pa.bool_()))
+    nulls = [pa.array([None], field.type) for field in keys.schema]
+    names = [*keys.column_names, mark]
+    other = pa.table([*nulls, pa.array([True])], names=names).cast(shown_groups.schema)
+    return pa.concat_tables([shown_groups, other])
 
 
 def _curves(
     lists: pa.ChunkedArray, column: MeasuredColumn, bins: Bins, measurement: Measurement, entropy: Entropy
 ) -> dict[str, Floats]:
     """Add noise to every node of every group and return the curves of the quantiles that are made from them."""
-    wanted = [q for q in measurement.quantiles if q.column == column.name]
+    wanted = _asked_of(column, measurement)
     at_once = max(1, MOST_NODES // bins.nodes)
     pieces: dict[str, list[Floats]] = {q.name: [np.empty((0, len(LEVELS)))] for q in wanted}
     for start in range(0, len(lists), at_once):
         exact_nodes = nodes_of(_cells(lists.slice(start, at_once), bins.number), bins)
         noisy = add_noise(exact_nodes, noise=column.noise, entropy=entropy)
         for q in wanted:
-            pieces[q.name].append(
-                curves(
-                    noisy,
-                    bins=bins,
-                    deviation=column.noise.standard_deviation,
-                    fraction=float(q.fraction),
-                    end=q.end,
-                )
-            )
+            pieces[q.name].append(_curve(noisy, q, bins, column.noise))
     return {name: np.concatenate(parts) for name, parts in pieces.items()}
+
+
+def _asked_of(column: MeasuredColumn, measurement: Measurement) -> list[Quantile]:
+    return [q for q in measurement.quantiles if q.column == column.name]
+
+
+def _curve(noisy_nodes: Integers, q: Quantile, bins: Bins, noise: Noise) -> Floats:
+    return curves(noisy_nodes, bins=bins, deviation=noise.standard_deviation, fraction=float(q.fraction), end=q.end)
 
 
 def _cells(lists: pa.ChunkedArray, number: int) -> Integers:
@@ -165,7 +212,7 @@ def replicated(noisy: NoisyTable, measurement: Measurement, *, replicates: int, 
     else:
         repeated = noisy.unmeasured.take(pa.array(np.tile(np.arange(rows), replicates)))
     integers = {
-        c.name: simulate(noisy.integers[c.name], noise=c.noise, replicates=replicates, entropy=entropy).reshape(-1)
+        c.name: _simulated(noisy.integers[c.name], c, measurement, replicates, entropy).reshape(-1)
         for c in measurement.columns
         if c.bins is None
     }
@@ -175,6 +222,19 @@ def replicated(noisy: NoisyTable, measurement: Measurement, *, replicates: int, 
     }
     table = _shown(repeated, integers, middles, measurement)
     return table if keyless else table.append_column("replicate", pa.array(np.repeat(numbers, rows)))
+
+
+def _simulated(
+    noisy: Integers, column: MeasuredColumn, measurement: Measurement, replicates: int, entropy: Entropy
+) -> Integers:
+    """Return a column's replicates, shape (replicates, rows); the other row with the noise that it has."""
+    if measurement.other_row is None:
+        return simulate(noisy, noise=column.noise, replicates=replicates, entropy=entropy)
+    groups = simulate(noisy[:-1], noise=column.noise, replicates=replicates, entropy=entropy)
+    last = np.tile(noisy[-1:], (replicates, 1))
+    if column.other_noise is not None:
+        last = simulate(noisy[-1:], noise=column.other_noise, replicates=replicates, entropy=entropy)
+    return np.concatenate([groups, last], axis=1)
 
 
 def _spread_deviates(replicates: int, groups: int, entropy: Entropy) -> Floats:

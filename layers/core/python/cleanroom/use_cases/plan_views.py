@@ -48,6 +48,7 @@ def measurement_view(measurement: Measurement) -> dict[str, object]:
                 "measures": c.meaning,
                 "noise": c.noise.as_json(),
                 "plus_or_minus_95": half_width_of(c),
+                **_of_other_row(c),
             }
             for c in measurement.columns
         ],
@@ -92,6 +93,19 @@ def _explained_column(column: MeasuredColumn) -> dict[str, object]:
         "noise": column.noise.as_json(),
         "price": price_view(column.price),
         "plus_or_minus_95": half_width_of(column),
+        **_of_other_row(column),
+    }
+
+
+def _of_other_row(column: MeasuredColumn) -> dict[str, object]:
+    """Return the noise of the column's other row; nothing where there is no such row."""
+    if column.other_noise is None:
+        return {}
+    return {
+        "other_row": {
+            "noise": column.other_noise.as_json(),
+            "plus_or_minus_95": half_width_of(column, other_row=True),
+        }
     }
 
 

@@ -177,6 +177,7 @@ def _measurement(measurement: Measurement) -> dict[str, object]:
                 "norm": c.norm,
                 "sensitivity": str(c.sensitivity),
                 "noise": c.noise.as_json(),
+                **({} if c.other_noise is None else {"other_row_noise": c.other_noise.as_json()}),
                 **price_as_json(c.price),
             }
             for c in measurement.columns
