@@ -57,7 +57,7 @@ LINT_RULES = {
     "aggregate_not_allowed": "another aggregate without a private form; refused",
     "unknown_function": "a function that is not on the list; refused",
     "unnoised_number": "a number that gets noise with differential 1 only, and leaves exact with 0",
-    "no_other_row": "or_other or is_other without a GROUP BY by or_other in the same SELECT; refused with differential 1",
+    "no_other_row": "or_other or is_other without GROUP BY or_other in the same SELECT; refused with differential 1",
     "returns_rows": "rows instead of aggregates; refused with differential 1",
 }
 """Rule -> what it means, of the findings that are the linter's own; others are rules of refusals."""
