@@ -27,7 +27,7 @@ def _bucket(delay: int) -> int:
 
 
 MEANT: dict[str, set[tuple[object, ...]]] = {
-    "other": {*BY_DEST.items(), ("other", 0)},
+    "other": {*((d, False, n, n / len(ROWS)) for d, n in BY_DEST.items()), ("other", True, 0, 0.0)},
     "not_negative": set(BY_CARRIER.items()),
     "agreeing_totals": {(carrier, n, len(ROWS), n / len(ROWS)) for carrier, n in BY_CARRIER.items()},
     "clipped_values": {(0.0,)},

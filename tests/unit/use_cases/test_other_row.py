@@ -137,6 +137,7 @@ def test_quote_plan_and_receipt_name_the_row_and_its_noise() -> None:
 
 
 def test_the_row_has_as_many_entities_as_the_owner_asks_of_a_group() -> None:
+    """B-80"""
     sql = f"SELECT cleanroom.is_other() AS rest, COUNT(*) AS n {BY}"
     shown = {}
     for least in (30, 75):

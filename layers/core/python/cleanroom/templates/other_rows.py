@@ -135,12 +135,17 @@ def refuse_without_selection(at: exp.Expr, *, public: bool) -> NoReturn:
     Raises:
         TemplateRefusedError: rule `other_row`.
     """
+    if public:
+        refuse(
+            "all groups of public keys appear: there is nothing to be put into an other row",
+            rule="other_row",
+            cure="leave or_other out: GROUP BY the key itself",
+            at=at,
+        )
     refuse(
-        "all groups of public keys appear: there is nothing to be put into an other row"
-        if public
-        else "no group is left out here: an other row is of protected rows that are grouped with noise",
+        "no group is left out here: an other row is of protected rows that are grouped with noise",
         rule="other_row",
-        cure="leave or_other out: GROUP BY the key itself",
+        cure="leave or_other out: GROUP BY the key itself; over noisy numbers, write or_other where they are measured",
         at=at,
     )
 
