@@ -127,12 +127,12 @@ def compiled(
     dialect: str = "snowflake",
     reader: str = "shop",
     exempt: frozenset[str] = frozenset(),
+    consistent: bool = False,
 ) -> Plan:
     rendered = RenderedQuery(sql=sql, dialect=dialect, tables={t.full_name: t for t in tables})
     template = Template(name="tried", text=sql, sensitivity=sensitivity)
-    return compile_query(
-        rendered, template=template, context=CompileContext(reader=reader, settings=given, exempt=exempt)
-    )
+    context = CompileContext(reader=reader, settings=given, exempt=exempt, consistent_totals=consistent)
+    return compile_query(rendered, template=template, context=context)
 
 
 class Engine:

@@ -65,6 +65,23 @@ def test_private_keys_keep_their_threshold_in_each_set():
     assert violations(plan, databases()) == []
 
 
+def test_sets_whose_totals_are_to_agree_have_the_same_rows_and_move_by_no_more_than_their_sensitivity():
+    """Rows whose status is on no list are in no set; without the option they are in the total."""
+    sql = "SELECT status, age > 40 AS old, COUNT(*) AS n, SUM(age) AS s FROM customers GROUP BY CUBE(status, old)"
+    plan = compiled(sql, consistent=True)
+    assert violations(plan, databases()) == []
+    rows = [*PEOPLE, ("z", "undeclared", "X", 50, 1.0, 1, None, None, True, None)]
+    engine = Engine(customers=rows)
+    engine.load(plan)
+    answer = [row[:3] for row in engine.release(plan)]
+    total = sum(n for s, o, n in answer if s is not None and o is not None)
+    assert total == len(PEOPLE)
+    assert (None, None, len(PEOPLE)) in answer
+    assert len(PEOPLE) + 1 in {row[2] for row in ran(sql, {"customers": rows})}
+    assert [c.is_count for c in plan.measurements[0].columns] == [False, False]
+    assert plan.price == compiled(sql).price
+
+
 def test_having_order_and_limit_stand_above_all_sets():
     sql = (
         "SELECT status, SUM(age) AS s FROM customers GROUP BY ROLLUP(status) HAVING COUNT(*) > 0 "

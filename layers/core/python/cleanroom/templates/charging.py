@@ -137,7 +137,7 @@ def _measured(draft: Draft, c: DraftColumn, *, rho_per_epsilon: Fraction) -> Mea
         name=c.name,
         meaning=_meaning(c),
         unit=unit,
-        is_count=c.grid is None,
+        is_count=c.grid is None and c.whole,
         noise=noise,
         norm="l2" if c.gaussian else "l1",
         sensitivity=sensitivity,

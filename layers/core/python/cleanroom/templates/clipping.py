@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Literal, NoReturn
+from typing import Literal
 
 from sqlglot import exp
 
@@ -61,15 +61,6 @@ class EstimateDraft:
     texts: Mapping[str, str] = field(default_factory=dict)
 
 
-def refuse_estimate(sentence: str, *, cure: str) -> NoReturn:
-    """Refuse to measure what the bounds cut off.
-
-    Raises:
-        TemplateRefusedError: always; rule `clipping_estimate`.
-    """
-    refuse(sentence, rule="clipping_estimate", cure=cure)
-
-
 def clipping_of(draft: Draft) -> Clipping:
     """Return which bounds a measurement has."""
     counts_rows = any(c.part.kind is not PartKind.ENTITIES for c in draft.columns)
@@ -116,9 +107,10 @@ def clipping_estimates(drafts: list[Draft], *, share: Fraction, charges: Charges
     for draft in drafts:
         for protected in draft.protected.tables:
             if not protected.policy.clipping_estimate:
-                refuse_estimate(
+                refuse(
                     f"{protected.owner} has not agreed that runs measure how much the bounds of {protected.full_name} "
                     "cut off",
+                    rule="clipping_estimate",
                     cure="leave clipping_estimate out; or the owner declares clipping_estimate, true, in the policy of "
                     "link_datasets",
                 )

@@ -14,12 +14,17 @@ from cleanroom.privacy.noise import can_be_drawn
 from cleanroom.rooms.settings import NoiseMechanism
 from cleanroom.rooms.tables import LinkedTable
 from cleanroom.templates.charging import measurements_of
-from cleanroom.templates.clipping import EstimateDraft, clipping_estimates, refuse_estimate
+from cleanroom.templates.clipping import EstimateDraft, clipping_estimates
 from cleanroom.templates.measuring import Charges
 from cleanroom.templates.notes import notes_of
 from cleanroom.templates.other_rows import without_other_rows
 from cleanroom.templates.parse import canonical_text, parse
-from cleanroom.templates.plan import Measurement, Plan, TableUse
+from cleanroom.templates.plan import Measurement, Plan, PostProcessing, TableUse
+from cleanroom.templates.post_processing import (
+    consistent_totals,
+    nonnegative_columns,
+    post_notes,
+)
 from cleanroom.templates.queries import Queries
 from cleanroom.templates.refusals import refuse
 from cleanroom.templates.relations import Relation, World
@@ -67,11 +72,22 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
         differential=settings.differential,
         exempt=context.exempt,
         charges=charges,
+        consistent=context.consistent_totals and settings.differential,
     )
     text = canonical_text(tree, dialect=rendered.dialect)
     if not settings.differential:
         if context.clipping_share is not None:
-            refuse_estimate("with differential privacy off nothing is cut off", cure="leave clipping_estimate out")
+            refuse(
+                "with differential privacy off nothing is cut off",
+                rule="clipping_estimate",
+                cure="leave clipping_estimate out",
+            )
+        if context.nonnegative_counts or context.consistent_totals:
+            refuse(
+                "with differential privacy off no count is negative, and totals agree with their parts",
+                rule="post_processing",
+                cure="leave post_processing out",
+            )
         return _plain(queries, without_other_rows(tree), text)
     relation = queries.outermost(tree)
     _check_released(relation, tree)
@@ -82,6 +98,10 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
     answering = measurements[: len(queries.drafts)]
     _check_noise(measurements)
     _check_apart(relation, measurements)
+    post = PostProcessing(
+        nonnegative=nonnegative_columns(relation) if context.nonnegative_counts else (),
+        consistent=consistent_totals(queries.drafts) if context.consistent_totals else (),
+    )
     owners = tuple(dict.fromkeys(t.owner for d in queries.drafts for t in d.protected.tables))
     return Plan(
         differential=True,
@@ -92,7 +112,8 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
         parts=tuple(charges.parts),
         entity=", ".join(dict.fromkeys(d.protected.label for d in queries.drafts)),
         protected_owners=owners,
-        notes=notes_of(queries.drafts, answering),
+        notes=(*notes_of(queries.drafts, answering), *post_notes(post)),
+        post=post,
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sqlglot import exp
 
 from cleanroom.templates.domains import Factor
+from cleanroom.templates.grouping_sets import GroupingSet
 from cleanroom.templates.measurements import DraftColumn
 from cleanroom.templates.relations import Entity
 from cleanroom.templates.scalars import Scalar
@@ -44,6 +45,7 @@ class Draft:
         at_least: entities that a group must have, as far as policies say; 0 for none.
         paid: lines of the price: what, epsilon and delta are in the columns' shares.
         texts: bounds for the receipt.
+        grouping: which grouping set it is, where totals are to agree with their parts.
         most_rows: no entity has more rows, whatever the data; None where nothing is known.
         other: the groups that are not shown become a row of their own.
         counts_distinct: a COUNT(DISTINCT …) is asked for: over several groups it is no sum.
@@ -60,6 +62,7 @@ class Draft:
     entities_column: str | None
     at_least: int
     texts: Mapping[str, str] = field(default_factory=dict)
+    grouping: GroupingSet | None = None
     most_rows: int | None = None
     other: bool = False
     counts_distinct: bool = False

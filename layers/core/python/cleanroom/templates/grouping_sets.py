@@ -30,6 +30,30 @@ Keys = tuple[exp.Expr, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GroupingSet:
+    """What is noted at the SELECT of one set, so that its numbers can be made to agree with those of the others.
+
+    Attributes:
+        of: number of the query whose sets these are.
+        keys: texts of its keys, in order; equal for equal keys of one query.
+        dropped: the keys that other sets have and this one has not.
+    """
+
+    of: int
+    keys: tuple[str, ...]
+    dropped: Keys
+
+
+_NOTE = "grouping_set"
+
+
+def grouping_set_of(node: exp.Expr) -> GroupingSet | None:
+    """Return which set the SELECT is of, if it is one that `written_out` made."""
+    noted = node.meta.get(_NOTE)
+    return noted if isinstance(noted, GroupingSet) else None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Entry:
     """One entry of the SELECT list: the name that it gets, and what it is."""
 
@@ -37,8 +61,12 @@ class _Entry:
     node: exp.Expr
 
 
-def written_out(node: exp.Select) -> exp.Select:
+def written_out(node: exp.Select, *, number: int) -> exp.Select:
     """Return a SELECT with several grouping sets as one over their UNION ALL; any other SELECT as it is.
+
+    Args:
+        node: from the parser.
+        number: of the query, for `GroupingSet`.
 
     Raises:
         TemplateRefusedError: rules `grouping_sets`, `bad_ordinal`, `unsupported_clause`.
@@ -71,7 +99,7 @@ def written_out(node: exp.Select) -> exp.Select:
     by = [_ordered(o, entries, hidden) for o in (order.expressions if order is not None else [])]
     asked = [_marked(n, entries) for n in [*(e.node for e in entries), *hidden]]
     having = _having(node.args.get("having"), entries)
-    parts: list[exp.Expr] = [_one_set(node, asked, keys, every, having) for keys in sets]
+    parts: list[exp.Expr] = [_one_set(node, asked, keys, every, having, number=number) for keys in sets]
     united = parts[0]
     for part in parts[1:]:
         united = exp.Union(this=united, expression=part, distinct=False)
@@ -220,7 +248,13 @@ def _having(having: exp.Expr | None, entries: list[_Entry]) -> exp.Expr | None:
 
 
 def _one_set(
-    node: exp.Select, asked: list[exp.Expr], keys: Keys, every: dict[str, exp.Expr], having: exp.Expr | None
+    node: exp.Select,
+    asked: list[exp.Expr],
+    keys: Keys,
+    every: dict[str, exp.Expr],
+    having: exp.Expr | None,
+    *,
+    number: int,
 ) -> exp.Select:
     """Return the SELECT of one set."""
     kept = {_text(k) for k in keys}
@@ -242,6 +276,8 @@ def _one_set(
         part.set("having", exp.Having(this=_narrowed(having, kept, dropped)))
     elif not keys:  # without a key and an aggregate it would not group at all
         part.set("having", exp.Having(this=exp.true()))
+    without = tuple(key for text, key in every.items() if text in dropped)
+    part.meta[_NOTE] = GroupingSet(of=number, keys=tuple(distinct_keys), dropped=without)
     return part
 
 

@@ -95,6 +95,7 @@ class DraftColumn:
         bins: for counts per bin.
         quantiles: what is computed from those.
         asked: labels of the aggregates that need it.
+        whole: a count is shown as a whole number; False where it is made to agree with others, which that would undo.
     """
 
     name: str
@@ -106,6 +107,7 @@ class DraftColumn:
     bins: Bins | None = None
     quantiles: tuple[Quantile, ...] = ()
     asked: tuple[str, ...] = ()
+    whole: bool = True
 
 
 def parts_of(aggregate: Aggregate) -> tuple[Part, ...]:
@@ -343,7 +345,12 @@ def released(aggregate: Aggregate, columns: list[DraftColumn], *, measurement: s
     reference = column(main.name, alias)
     if main.grid is None:
         return Scalar(
-            sql=reference, type=ColumnType.INTEGER, nullable=False, noisy=True, measured=(measurement, main.name)
+            sql=reference,
+            type=ColumnType.INTEGER if main.whole else ColumnType.DOUBLE,
+            nullable=False,
+            noisy=True,
+            measured=(measurement, main.name),
+            count=True,
         )
     if aggregate.function is AggregateFunction.SUM and not main.grid.centred:
         return Scalar(

@@ -18,7 +18,8 @@ from cleanroom.templates.domains import inside, key_name, public_domain
 from cleanroom.templates.draft import ContributionBounds, Draft
 from cleanroom.templates.expressions import translate
 from cleanroom.templates.fingerprints import fingerprint
-from cleanroom.templates.grouping import GroupScope, as_key
+from cleanroom.templates.grouping import GroupScope, as_key, group_keys
+from cleanroom.templates.grouping_sets import grouping_set_of
 from cleanroom.templates.measurements import (
     DraftColumn,
     PartKind,
@@ -30,6 +31,7 @@ from cleanroom.templates.measurements import (
 )
 from cleanroom.templates.other_rows import OTHER, refuse_without_selection
 from cleanroom.templates.plan import PricePart
+from cleanroom.templates.post_processing import ADDITIVE, check_agreeing, listed_rows
 from cleanroom.templates.refusals import refuse, refuse_missing_bounds
 from cleanroom.templates.relations import Entity, Relation, RowScope, World
 from cleanroom.templates.scalars import Scalar, require
@@ -74,10 +76,12 @@ def measured_select(
     charges: Charges,
     inner: Read,
     other: exp.Expr | None = None,
+    consistent: bool = False,
 ) -> tuple[Relation, Draft]:
     """Return the released relation of a grouped SELECT over protected rows, and its measurement.
 
     `other` is the or_other that asks for the groups that are not shown as a row of their own; None where nothing does.
+    With `consistent`, all sets of a query with grouping sets have the same rows, and their counts are no whole numbers.
 
     Raises:
         TemplateRefusedError: an aggregate without a private form, a column that is no key, too many groups.
@@ -85,7 +89,8 @@ def measured_select(
     """
     if rows.protected is None or rows.entity is None:
         raise AssertionError("protected rows have an entity")
-    book = _Book(rows.scope, charges, other=other is not None)
+    grouping = grouping_set_of(wanted.node) if consistent else None
+    book = _Book(rows.scope, charges, other=other is not None, whole=grouping is None)
     for part in wanted.parts:
         book.collect(part)
     key_scalars = tuple(k for _, k in keys)
@@ -93,6 +98,12 @@ def measured_select(
     if other is not None and factors is not None:
         refuse_without_selection(other, public=True)
     at_least = max(charges.at_least, *(t.policy.min_entities for t in rows.protected.tables))
+    select, narrowed = rows.select, False
+    if grouping is not None:
+        check_agreeing(factors, at_least=at_least, at=wanted.node)
+        conditions = listed_rows(group_keys(grouping.dropped, rows.scope), at=wanted.node)
+        narrowed = bool(conditions)
+        select = select.where(*conditions)
     entities = book.close(private=factors is None, at_least=at_least)
     bounds = _contribution_bounds(
         rows.protected,
@@ -103,7 +114,7 @@ def measured_select(
     )
     draft = Draft(
         name=name,
-        rows=rows.select,
+        rows=select,
         entity=rows.entity,
         protected=rows.protected,
         keys=key_scalars,
@@ -112,10 +123,11 @@ def measured_select(
         factors=factors,
         entities_column=entities,
         at_least=at_least,
-        texts=_texts(rows.protected, bounds, book.columns, key_scalars, public=factors is not None)
+        texts=_texts(rows.protected, bounds, book.columns, key_scalars, public=factors is not None, narrowed=narrowed)
         | ({} if other is None else {"other row": "the groups that are not shown, together"}),
         other=other is not None,
         counts_distinct=book.counts_distinct,
+        grouping=grouping,
         most_rows=rows.most_rows_per_entity,
     )
     is_other = None if other is None else column(OTHER, alias)
@@ -165,8 +177,9 @@ def measured_select(
 class _Book:
     """The aggregates of one SELECT: what is asked, who pays, and which columns answer it."""
 
-    def __init__(self, rows: RowScope, charges: Charges, *, other: bool) -> None:
+    def __init__(self, rows: RowScope, charges: Charges, *, other: bool, whole: bool) -> None:
         self._rows = rows
+        self._whole = whole
         self._charges = charges
         self._other = other
         self._requests: dict[str, dict[str, Request]] = {}
@@ -252,7 +265,10 @@ class _Book:
         if self._other and at_least and (PartKind.ENTITIES, "") not in kinds:
             self._ask_entities("smallest group: entities of the other row")
         for pool, requests in self._requests.items():
-            self._by_pool[pool] = draft_columns(list(requests.values()), first=len(self.columns))
+            asked = draft_columns(list(requests.values()), first=len(self.columns))
+            if not self._whole:
+                asked = [replace(c, whole=False) if c.part.kind in ADDITIVE else c for c in asked]
+            self._by_pool[pool] = asked
             self.columns += self._by_pool[pool]
             call = self._calls.get(pool)
             if call is not None:
@@ -422,15 +438,21 @@ def _contribution_bounds(
 
 
 def _texts(
-    protected: Entity, bounds: ContributionBounds, columns: list[DraftColumn], keys: tuple[Scalar, ...], *, public: bool
+    protected: Entity,
+    bounds: ContributionBounds,
+    columns: list[DraftColumn],
+    keys: tuple[Scalar, ...],
+    *,
+    public: bool,
+    narrowed: bool,
 ) -> dict[str, str]:
     """Return the bounds for the receipt."""
     texts = {"entity": protected.label}
     if keys:
         texts["max groups per entity"] = str(bounds.max_groups)
         texts["group keys"] = "public" if public else "private"
-        if public and any(inside(k) is not None for k in keys):
-            texts["rows with other keys"] = "left out: their values are not in the declared domain"
+    if narrowed or (public and any(inside(k) is not None for k in keys)):
+        texts["rows with other keys"] = "left out: their values are not in the declared domain"
     if any(c.part.kind is not PartKind.ENTITIES for c in columns):
         texts["max rows per entity and group" if keys else "max rows per entity"] = str(bounds.max_rows)
     for c in columns:

@@ -229,6 +229,36 @@ class ReleaseQuery:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ConsistentTotals:
+    """Measurements of one query's grouping sets whose numbers are made to agree: each total with the sum of its parts.
+
+    Attributes:
+        measurements: one for each set.
+        keys: for each set the axes that its key columns are, in their order; equal keys of two sets are one axis.
+        sizes: for each axis its number of values; None where public data say.
+        columns: for each number that adds up over groups its column in each set's measurement.
+    """
+
+    measurements: tuple[str, ...]
+    keys: tuple[tuple[int, ...], ...]
+    sizes: tuple[int | None, ...]
+    columns: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PostProcessing:
+    """What is done with noisy numbers because the caller asked for it; it costs nothing.
+
+    Attributes:
+        nonnegative: released columns that are counts, and shown as 0 where they are below.
+        consistent: totals that agree with their parts; done before the release query.
+    """
+
+    nonnegative: tuple[str, ...] = ()
+    consistent: tuple[ConsistentTotals, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PricePart:
     """One line of a quote: what is paid for, and how much."""
 
@@ -252,6 +282,7 @@ class Plan:
         parts: the price, line by line; `price` is their sum.
         notes: public sentences for the release (e.g. that addnoise took sensitivity 1).
         entity: the protected entity for people, e.g. `tailnum of airline.flights`; empty with DP off.
+        post: post-processing that was asked for.
         protected_owners: the parties whose tables are protected in this run: their settings price it.
     """
 
@@ -265,6 +296,7 @@ class Plan:
     notes: tuple[str, ...] = ()
     entity: str = ""
     protected_owners: tuple[str, ...] = ()
+    post: PostProcessing = PostProcessing()
 
     def __post_init__(self) -> None:
         if not self.measurements:

@@ -16,6 +16,7 @@ from cleanroom.templates.plan import (
     Measurement,
     PartitionSelection,
     Plan,
+    PostProcessing,
     PricePart,
     Quantile,
     ReleaseQuery,
@@ -38,6 +39,7 @@ def plan_from_json(text: bytes) -> Plan:
     fields["measurements"] = tuple(_measurement(m) for m in fields["measurements"])
     fields["release"] = _convert(fields["release"], ReleaseQuery)
     fields["parts"] = tuple(_convert(p, PricePart) for p in fields["parts"])
+    fields["post"] = _convert(fields.get("post", {}), PostProcessing)
     fields["tables"] = tuple(_convert(t, TableUse) for t in fields["tables"])
     for name in ("exact_columns", "notes", "protected_owners"):
         fields[name] = tuple(fields[name])

@@ -55,6 +55,7 @@ class Queries:
         differential: bool,
         exempt: frozenset[str],
         charges: Charges,
+        consistent: bool = False,
     ) -> None:
         """Begin.
 
@@ -65,6 +66,7 @@ class Queries:
             differential: whether DP is on for it.
             exempt: owners who have it off for the reader all the same.
             charges: what an aggregate gets.
+            consistent: totals of grouping sets are to agree with their parts.
         """
         self._tables = tables
         self._room_tables = room_tables
@@ -75,6 +77,8 @@ class Queries:
         self._aliases = count()
         self.used: dict[str, LinkedTable] = {}
         self._measured = count()
+        self._grouped_sets = count()
+        self._consistent = consistent
         self._drafts: dict[int, Draft] = {}
         self._mentioned: frozenset[str] = frozenset()
 
@@ -137,6 +141,7 @@ class Queries:
                 charges=self._charges,
                 other=other,
                 inner=lambda query, around: self._inner(query, around, ctes),
+                consistent=self._consistent,
             )
             self._drafts[number] = draft
             return relation
@@ -194,7 +199,7 @@ class Queries:
         self, node: exp.Select, ctes: Mapping[str, _Cte], *, star: Star, around: Around | None = None
     ) -> tuple[Rows, Wanted, Mapping[str, _Cte]]:
         """Return what a SELECT reads, what it asks for, and the CTEs that it knows."""
-        node = written_out(node)
+        node = written_out(node, number=next(self._grouped_sets))
         known = self._with(node, ctes)
         rows = rows_of(
             node,

@@ -102,6 +102,7 @@ class Scalar:
         whole: it holds a window function or a subquery, which the engine does not allow inside TRY.
         noisy: computed from noisy numbers.
         measured: (measurement, column) where it is one measured column as it is.
+        count: it is a noisy count as it was measured, or NULL, also where rows of several measurements are united.
     """
 
     sql: exp.Expr
@@ -121,6 +122,7 @@ class Scalar:
     whole: bool = False
     noisy: bool = False
     measured: tuple[str, str] | None = None
+    count: bool = False
 
 
 def combine(

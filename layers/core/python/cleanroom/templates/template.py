@@ -27,6 +27,7 @@ class CompileContext:
         room_tables: all tables of the room: a declared key may lead to one that the run does not name.
         clipping_share: what the run may spend on measuring how much the bounds cut off, as a share of what it spends
             on its aggregates; None: nothing, and nothing is measured.
+        nonnegative_counts, consistent_totals: post-processing that the caller asked for.
     """
 
     reader: str
@@ -36,6 +37,8 @@ class CompileContext:
     room_tables: tuple[LinkedTable, ...] = ()
     exempt: frozenset[str] = frozenset()
     clipping_share: Fraction | None = None
+    nonnegative_counts: bool = False
+    consistent_totals: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

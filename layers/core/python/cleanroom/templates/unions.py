@@ -123,7 +123,7 @@ def _column(parts: list[Scalar], *, at: exp.Expr) -> list[Scalar]:
             at=at,
         )
     # An entity, or a key, is never converted: it would no longer be known as one.
-    return [p if p.entity or p.type is None else replace(cast(p, to), entity=False) for p in parts]
+    return [p if p.entity or p.type is None else replace(cast(p, to), entity=False, count=p.count) for p in parts]
 
 
 def known_of(parts: list[Scalar], reference: exp.Expr) -> Scalar:
@@ -142,6 +142,7 @@ def known_of(parts: list[Scalar], reference: exp.Expr) -> Scalar:
         values=values,
         entity=all(p.entity for p in parts),
         noisy=any(p.noisy for p in parts),
+        count=bool(typed) and all(p.count for p in typed),
     )
 
 

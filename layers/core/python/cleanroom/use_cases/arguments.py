@@ -160,6 +160,8 @@ class RunArguments(CleanRoomArguments, frozen=True, kw_only=True):
     arguments: the template's own variables.
     clipping_estimate: measure also how much the bounds cut off, for this share of what the aggregates cost, on top of
     it; where the owners of all protected tables agreed. Left out, nothing of it is measured, or paid.
+    post_processing: what to do with the noisy numbers, for nothing: `nonnegative_counts` shows counts below 0 as 0;
+    `consistent_totals` makes the totals of ROLLUP, CUBE and GROUPING SETS agree with their parts.
     """
 
     template_name: Name
@@ -167,6 +169,7 @@ class RunArguments(CleanRoomArguments, frozen=True, kw_only=True):
     provider_tables: Names = ()
     arguments: dict[str, Any] = {}
     clipping_estimate: Annotated[float, msgspec.Meta(ge=0.001, le=1)] | None = None
+    post_processing: tuple[Literal["nonnegative_counts", "consistent_totals"], ...] = ()
 
 
 class ProviderRunArguments(RunArguments, frozen=True, kw_only=True):

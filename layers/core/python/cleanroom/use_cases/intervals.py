@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from cleanroom.rooms.moments import FIRST_DAY, LAST_DAY, MICROSECONDS_PER_DAY, moment_text
 from cleanroom.rooms.tables import ColumnType
+from cleanroom.use_cases.consistent_totals import with_consistent_totals
 from cleanroom.use_cases.half_widths import half_width_of
 from cleanroom.use_cases.noisy_tables import replicated
 
@@ -66,6 +67,7 @@ def intervals_of(
     if replicates < FEWEST_REPLICATES:
         return intervals, ("too many groups to simulate the intervals of derived numbers",)
     tables = {m.name: replicated(noisy[m.name], m, replicates=replicates, entropy=entropy) for m in plan.released}
+    tables = with_consistent_totals(tables, plan, replicates=replicates)
     moments = {index: kind for index in derived if (kind := _moment(answer.column(index).type)) is not None}
     ends = engine.query(_quantile_sql(plan, derived, moments), tables)
     intervals |= _matched(answer, ends, plan, derived, moments)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from math import sqrt
 from typing import TYPE_CHECKING
 
 from cleanroom.privacy.accounting import DELTA_STEPS
+from cleanroom.privacy.consistency import variances_left
 from cleanroom.privacy.rho import MOST_RHO_STEPS, RHO_STEPS
 from cleanroom.templates.trees import laid_out
 from cleanroom.use_cases.clipping_notes import clipping_notes
 from cleanroom.use_cases.half_widths import half_width_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cleanroom.privacy.accounting import Price
     from cleanroom.privacy.rho import RhoPrice
     from cleanroom.rooms.ledger import RunRecord
-    from cleanroom.templates.plan import MeasuredColumn, Measurement, Plan
+    from cleanroom.templates.plan import ConsistentTotals, MeasuredColumn, Measurement, Plan
 
 
 def price_view(price: Price) -> dict[str, float]:
@@ -74,8 +78,41 @@ def explained_plan(plan: Plan) -> dict[str, object]:
             "parts": [{"what": p.what, **price_view(p.price)} for p in plan.parts],
         },
         "clipping": clipping_notes(plan),
+        "post_processing": post_view(plan),
         "notes": list(plan.notes),
     }
+
+
+def post_view(plan: Plan) -> dict[str, object]:
+    """Return the post-processing that was asked for, which costs nothing.
+
+    Of consistent totals: for each number the standard deviation of its noise in each measurement, as it is measured and
+    after all agree; None where the number of groups is for public tables to say.
+    """
+    columns = {m.name: {c.name: c for c in m.columns} for m in plan.measurements}
+    return {
+        "nonnegative_counts": list(plan.post.nonnegative),
+        "consistent_totals": [
+            {
+                "measurements": list(totals.measurements),
+                "numbers": [_agreeing(totals, c, columns) for c in totals.columns],
+            }
+            for totals in plan.post.consistent
+        ],
+    }
+
+
+def _agreeing(
+    totals: ConsistentTotals, names: tuple[str, ...], columns: Mapping[str, Mapping[str, MeasuredColumn]]
+) -> dict[str, object]:
+    same = [columns[m][name] for m, name in zip(totals.measurements, names, strict=True)]
+    alone = [c.noise.standard_deviation * float(c.unit) for c in same]
+    sizes = [size for size in totals.sizes if size is not None]
+    left: list[float] | None = None
+    if len(sizes) == len(totals.sizes) and all(alone):
+        sets = [frozenset(axes) for axes in totals.keys]
+        left = [sqrt(v) for v in variances_left(sets=sets, variances=[d * d for d in alone], sizes=sizes)]
+    return {"columns": list(names), "measures": same[0].meaning, "deviation_measured": alone, "deviation_shown": left}
 
 
 def _explained_measurement(measurement: Measurement) -> dict[str, object]:

@@ -71,6 +71,8 @@ def prepare(arguments: RunArguments, party: str, services: RunServices) -> Prepa
         my_tables=my_tables,
         room_tables=snapshot.tables,
         clipping_share=None if arguments.clipping_estimate is None else exact_fraction(arguments.clipping_estimate),
+        nonnegative_counts="nonnegative_counts" in arguments.post_processing,
+        consistent_totals="consistent_totals" in arguments.post_processing,
         exempt=frozenset(owner for owner, s in given.items() if settings.differential and not s.differential),
     )
     values = {name: _argument(value) for name, value in arguments.arguments.items()}

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from cleanroom.privacy.rho import ZERO_RHO
 from cleanroom.use_cases.clipping_notes import clipping_notes
-from cleanroom.use_cases.plan_views import measurement_view, rho_view
+from cleanroom.use_cases.plan_views import measurement_view, post_view, rho_view
 from cleanroom.use_cases.prepare import prepare
 from cleanroom.use_cases.replaying import stored_answer
 from cleanroom.use_cases.settings import budget_views, runs_left
@@ -45,6 +45,7 @@ def quote_analysis(arguments: RunArguments, party: str, services: RunServices) -
         ],
         "measurements": [measurement_view(m) for m in plan.measurements],
         "clipping": clipping_notes(plan),
+        "post_processing": post_view(plan),
         "entity": plan.entity,
         **rho_view(ZERO_RHO if stored else plan.rho_price),
         "runs_left": runs_left(prepared.payers, standing),

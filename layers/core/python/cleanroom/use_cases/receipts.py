@@ -146,6 +146,10 @@ def plan_receipt(plan: Plan, *, template_digest: str, intervals: Iterable[str], 
         "entity": plan.entity,
         "query": plan.sql,
         "measurements": [_measurement(m) for m in plan.measurements],
+        "post_processing": {
+            "nonnegative_counts": list(plan.post.nonnegative),
+            "consistent_totals": [list(totals.measurements) for totals in plan.post.consistent],
+        },
         "intervals": {
             "confidence": CONFIDENCE_TEXT,
             "columns": {

@@ -18,10 +18,12 @@ from cleanroom.rooms.replays import Answer
 from cleanroom.templates.plan_json import plan_from_json
 from cleanroom.use_cases.clipping_estimates import clipping_estimates
 from cleanroom.use_cases.clipping_notes import clipping_notes
+from cleanroom.use_cases.consistent_totals import with_consistent_totals
 from cleanroom.use_cases.drawn_payload import DrawnPayload
 from cleanroom.use_cases.exact_payload import ExactPayload
 from cleanroom.use_cases.intervals import intervals_of, replicates_of
 from cleanroom.use_cases.noisy_tables import draw_noise, noisy_table_of, shown
+from cleanroom.use_cases.nonnegative_counts import with_nonnegative_counts
 from cleanroom.use_cases.plan_views import run_price_view
 from cleanroom.use_cases.questions import question_digest
 from cleanroom.use_cases.receipts import plan_receipt, receipt_of, sealed
@@ -159,9 +161,10 @@ def _make_release(run: RunRecord, services: NoiseServices) -> bytes:
         m.name: noisy_table_of(pa.ipc.open_stream(payload.noisy_tables[m.name]).read_all(), m, plan)
         for m in plan.measurements
     }
-    tables = {m.name: shown(noisy[m.name], m) for m in plan.released}
+    tables = with_consistent_totals({m.name: shown(noisy[m.name], m) for m in plan.released}, plan)
     answer = services.engine.query(plan.release.sql, tables)
     intervals, notes = intervals_of(answer, plan, noisy=noisy, engine=services.engine, entropy=services.entropy)
+    answer, intervals = with_nonnegative_counts(answer, intervals, plan)
     public_id = public_run_id(run.run_id)
     standing = services.ledger.standing(run.room, run.budgets, window=run.window)
     receipt = receipt_of(run, run_id=public_id, parts=plan.parts, standing=standing, services=services) | plan_receipt(

@@ -230,6 +230,8 @@ def request_digest(arguments: RunAnalysis, party: str) -> str:
         del asked["replay"]
     if asked["clipping_estimate"] is None:
         del asked["clipping_estimate"]
+    if not asked["post_processing"]:
+        del asked["post_processing"]
     encoded = msgspec.json.encode([type(arguments).__name__, party, asked], order="deterministic")
     return hashlib.sha256(encoded).hexdigest()
 
