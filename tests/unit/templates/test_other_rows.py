@@ -10,7 +10,7 @@ from fractions import Fraction
 import pytest
 
 from cleanroom.errors import TemplateRefusedError
-from cleanroom.privacy.noise import DiscreteGaussian
+from cleanroom.privacy.noise import DiscreteGaussian, can_be_drawn
 from cleanroom.rooms.tables import LinkedTable, TablePolicy
 from cleanroom.templates.bounding import HARD_LIMIT
 from cleanroom.templates.lint import lint
@@ -79,6 +79,15 @@ def test_gaussian_noise_of_the_other_row_has_the_variance_of_all_groups_that_an_
         assert isinstance(c.noise, DiscreteGaussian)
         assert c.other_noise == DiscreteGaussian(sigma_squared=c.noise.sigma_squared * HARD_LIMIT * max_groups)
     assert choosing.other_noise is None
+
+
+def test_noise_of_the_other_row_that_cannot_be_drawn_is_refused_before_the_charge() -> None:
+    """It is wider than that of the groups: such a run was charged, and then failed whatever the rows."""
+    tiny = "cleanroom.addnoise(SUM(f.miles), 0.00000002, 0, TRUE, 0.00000000000000000000001)"
+    assert all(can_be_drawn(c.noise) for c in measured(compiled(f"SELECT {tiny} AS s {FROM} GROUP BY f.dest")).columns)
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled(f"SELECT {tiny} AS s {FROM} {BY}")
+    assert refusal.value.rule == "too_much_noise"
 
 
 def test_a_plan_keeps_its_other_row_as_json_and_one_without_is_written_as_before() -> None:

@@ -11,6 +11,7 @@ from tests.unit.templates.compiling import OFF, Engine, compiled, ran
 from tests.unit.templates.test_subqueries import ROWS
 
 BY_CITY = "(SELECT city, COUNT(*) AS n FROM customers WHERE city IS NOT NULL GROUP BY city) q"
+FLIGHTS = "(SELECT COUNT(*) FROM flights)"
 V = "SELECT v.x FROM (VALUES (1)) v(x)"
 NAMES = "(VALUES ('X', 'ex'), ('Y', 'why'), ('W', 'double u')) v(city, name)"
 
@@ -30,6 +31,9 @@ NAMES = "(VALUES ('X', 'ex'), ('Y', 'why'), ('W', 'double u')) v(city, name)"
         ("SELECT city, COUNT(*) AS n FROM customers WHERE age < 25 GROUP BY 1 UNION ALL SELECT 'none', 0",
          {("X", 1), ("Y", 1), ("none", 0)}),
         ("SELECT SUM(x) AS s FROM (VALUES (3), (4), (9)) v(x) WHERE x <= (SELECT COUNT(*) FROM flights)", {(7,)}),
+        ("SELECT SUM(x * (SELECT COUNT(*) FROM flights)) AS s FROM (VALUES (3), (4)) v(x)", {(28,)}),
+        ("SELECT x FROM (VALUES (3), (4)) v(x) QUALIFY SUM(x) OVER (ORDER BY x) <= (SELECT COUNT(*) FROM flights)",
+         {(3,)}),
     ],
 )  # fmt: skip
 def test_rows_in_the_text_meet_noisy_numbers(sql: str, rows: set[tuple[object, ...]]) -> None:
@@ -60,6 +64,10 @@ def test_each_row_in_the_text_has_an_interval_of_its_own() -> None:
         f"SELECT q.x FROM ({V} WHERE EXISTS (SELECT 1 FROM segments)) q WHERE EXISTS (SELECT COUNT(*) FROM flights)",
         "SELECT v.x FROM (VALUES (1)) v(x) JOIN segments ON weight = x WHERE EXISTS (SELECT COUNT(*) FROM flights)",
         "SELECT COUNT(*) AS n FROM (VALUES (1)) v(x) GROUP BY x HAVING x < (SELECT COUNT(*) FROM flights)",
+        f"SELECT COUNT(*) AS n FROM customers WHERE age IN (SELECT SUM({FLIGHTS}) FROM (VALUES (1)) v(x))",
+        f"SELECT COUNT(*) AS n FROM customers JOIN (SELECT MAX({FLIGHTS}) AS m FROM (VALUES (1)) v(x)) q ON age = q.m",
+        f"SELECT COUNT(*) AS n FROM customers WHERE age IN ({V} QUALIFY COUNT(*) OVER () <= {FLIGHTS})",
+        f"SELECT m, COUNT(*) AS n FROM customers JOIN (SELECT MAX({FLIGHTS}) AS m FROM (VALUES (1)) v(x)) q GROUP BY m",
     ],
 )
 def test_rows_that_hang_on_a_table_meet_none(sql: str) -> None:

@@ -97,7 +97,7 @@ def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileCo
     measurements, trees = measurements_of(queries.drafts, estimates=estimates, selection_delta=settings.delta)
     answering = measurements[: len(queries.drafts)]
     _check_noise(measurements)
-    _check_apart(relation, measurements)
+    _check_apart(relation, measurements, exact=trees)
     post = PostProcessing(
         nonnegative=nonnegative_columns(relation) if context.nonnegative_counts else (),
         consistent=consistent_totals(queries.drafts) if context.consistent_totals else (),
@@ -154,13 +154,15 @@ def _check_released(relation: Relation, tree: exp.Select) -> None:
     _check_names((o.name for o in relation.outputs), tree)
 
 
-def _check_apart(relation: Relation, measurements: Iterable[Measurement]) -> None:
-    """Refuse a release query that would read a table: no rule lets one pass, and this holds if one is wrong."""
+def _check_apart(relation: Relation, measurements: Iterable[Measurement], *, exact: Iterable[exp.Expr]) -> None:
+    """Refuse a release query that would read a table, and exact queries that would read noisy numbers.
+
+    No rule lets one pass, and this holds if one is wrong.
+    """
     noisy = {m.name for m in measurements}
-    if any(
-        t.name not in noisy
-        for tree in (relation.tree, relation.bare or relation.tree)
-        for t in tree.find_all(exp.Table)
+    above = (relation.tree, relation.bare or relation.tree)
+    if any(t.name not in noisy for tree in above for t in tree.find_all(exp.Table)) or any(
+        t.name in noisy for tree in exact for t in tree.find_all(exp.Table)
     ):
         refuse(
             "noisy numbers and tables cannot meet: what is released is computed apart from all tables",
@@ -173,7 +175,7 @@ def _check_noise(measurements: Iterable[Measurement]) -> None:
     """Refuse noise that could not be drawn: a tiny epsilon, or bounds that are too wide for it."""
     for measurement in measurements:
         for c in measurement.columns:
-            if not can_be_drawn(c.noise):
+            if not all(can_be_drawn(noise) for noise in (c.noise, c.other_noise) if noise is not None):
                 refuse(
                     f"the noise of {c.meaning} would be too large for any number to be told from it",
                     rule="too_much_noise",

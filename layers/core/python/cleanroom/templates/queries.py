@@ -332,6 +332,8 @@ class Queries:
         if wanted.qualify is not None:
             numbers = [n for c in conjuncts(wanted.qualify) if (n := most_rows(c, scope)) is not None]
             most = min([*numbers, *([most] if most is not None else [])], default=None)
+        # Before the world is asked for: a subquery of noisy numbers makes rows that stand in the text noisy.
+        qualify = None if wanted.qualify is None else qualified(wanted.qualify, scope)
         return finished(
             wanted,
             outputs,
@@ -344,7 +346,7 @@ class Queries:
             protected=rows.protected,
             most_rows_per_entity=most,
             single=rows.single,
-            qualify=None if wanted.qualify is None else qualified(wanted.qualify, scope),
+            qualify=qualify,
         )
 
     @staticmethod
@@ -436,6 +438,9 @@ class Queries:
         least: bool = True,
     ) -> Relation:
         """Aggregate rows that need no noise: public ones, noisy ones, or those of one entity."""
+        if rows.around.written:  # a noisy number inside an aggregate makes them noisy, which is asked for below
+            for call in (n for part in wanted.parts for n in _aggregates_in(part)):
+                plain_aggregate(call, rows.scope, exact_sums=True)
         owned = rows.world is World.OWNED and holds_entity(k for _, k in keys)
         noisy = rows.world is World.RELEASED
         if owned and (wanted.limit is not None or wanted.offset is not None):
