@@ -7,6 +7,7 @@ bound is above the true epsilon with a chance of 1e-6 (`audit.FALSE_ALARM`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -20,6 +21,7 @@ from cleanroom.rooms.settings import NoiseMechanism
 from cleanroom.rooms.tables import TablePolicy
 from cleanroom.templates.plan import MeasuredColumn, Plan
 from cleanroom.use_cases.half_widths import half_width_of
+from cleanroom.use_cases.noisy_tables import draw_noise
 from tests.seeded_entropy import SeededEntropy
 from tests.statistical.audit import Floats, epsilon_lower_bound, gaussian_epsilon_lower_bound
 from tests.unit.templates.compiling import FLIGHTS, Engine, bounds, compiled, settings
@@ -201,6 +203,38 @@ def test_releasing_the_count_that_chooses_the_groups_beside_an_other_row_is_caug
     absent, present = both(changed(plan, **{choosing.name: choosing.noise}), rows, victim("E"))
     hidden = (release.rest_where_hidden(choosing.name, group=2) for release in (absent, present))
     assert epsilon_lower_bound(*hidden, delta=float(DELTA)) > 1.2
+
+
+# --- one release at a time --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("gaussian", [False, True])
+def test_a_release_as_it_is_drawn_has_the_noise_of_the_plan_in_its_other_row(*, gaussian: bool) -> None:
+    """The mean size of the noise of 250 releases is that of its scale within 20 of 100: three standard errors and more."""
+    plan = plan_of("COUNT(*) AS n", gaussian=gaussian)
+    (measurement,) = plan.measurements
+    counted, choosing = measurement.columns
+    engine = Engine(flights=LARGE + SMALL + people_at_the_threshold(plan))
+    engine.load(plan)
+    exact = engine.connection.sql(measurement.exact_sql.replace("$run_key", "7")).to_arrow_table()
+    by_group = dict(zip(exact.column("k0").to_pylist(), exact.column("c0").to_pylist(), strict=True))
+    entropy = SeededEntropy("drawn")
+    off, hidden = [], 0
+    for _ in range(250):
+        drawn = draw_noise(exact, measurement, plan, entropy)
+        *keys, last = drawn.unmeasured.to_pylist()
+        assert last == {"k0": None, "other": True}
+        shown = {key["k0"] for key in keys}
+        hidden += "E" not in shown
+        rest = sum(n for group, n in by_group.items() if group not in shown)
+        off.append(int(drawn.integers["c0"][-1]) - rest)
+        assert drawn.integers[choosing.name][-1] == 0
+    assert 50 < hidden < 200
+    noise = counted.other_noise
+    assert noise is not None
+    size = noise.scale if isinstance(noise, DiscreteLaplace) else math.sqrt(2 * noise.sigma_squared / math.pi)
+    assert 0.8 < np.mean(np.abs(off)) / float(size) < 1.2
+    assert abs(np.mean(off)) < 4 * noise.standard_deviation / math.sqrt(250)
 
 
 # --- intervals --------------------------------------------------------------------------------------------------------

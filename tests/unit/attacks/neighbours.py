@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from cleanroom.errors import CleanRoomError
-from cleanroom.privacy.noise import DiscreteLaplace
+from cleanroom.privacy.noise import DiscreteGaussian, DiscreteLaplace
 from cleanroom.privacy.partition_selection import own_weight
 from cleanroom.rooms.approved import Template
 from cleanroom.rooms.settings import NoiseMechanism, PrivacySettings
@@ -40,7 +40,7 @@ from cleanroom.templates.compile import compile_query
 from cleanroom.templates.template import CompileContext, RenderedQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from cleanroom.templates.plan import MeasuredColumn, Measurement, Plan
 
@@ -489,6 +489,8 @@ class Queries:
             calls.append(call)
         shown = [f"{e} AS k{i}" for i, e in enumerate(keys)] + [f"{e} AS a{i}" for i, e in enumerate(calls)]
         by = [self.one(str(i + 1), str(i + 1) if e.isdigit() else e) for i, e in enumerate(keys)]
+        if self.rng.random() < 0.3:
+            by = [f"cleanroom.or_other({e})" for e in keys]
         tail = f" GROUP BY {', '.join(by)}" if keys else ""
         body = f"SELECT {', '.join(shown)} FROM {text}{self.where(scope)}{tail}"
         return f"WITH {', '.join(self.ctes)} {body}" if self.ctes else body
@@ -528,6 +530,9 @@ def without(rows: Rows, entity: str) -> Rows:
     less["lines"] = [r for r in rows["lines"] if owners.get(r[0]) != {entity}]
     return less
 
+
+Cell = tuple[object, object]
+"""A group, and which of the numbers that a column measures of it."""
 
 Exact = tuple[tuple[str, ...], tuple[str, ...], dict[tuple[Any, ...], tuple[int, ...]]]
 
@@ -588,6 +593,8 @@ def compare(m: Measurement, one: Exact, other: Exact, *, max_groups: int) -> Non
         moved = sum(moves) if c.norm == "l1" else sum(x * x for x in moves)
         if moved > c.sensitivity:
             raise LeakError(f"{c.meaning}: moved {moved}, declared {c.sensitivity}")
+        if c.other_noise is not None:
+            check_other_row(c, *cells)
     if m.partition_selection is not None:
         if {*less} - {*with_}:
             raise LeakError("a group disappears because an entity is there")
@@ -601,15 +608,38 @@ def compare(m: Measurement, one: Exact, other: Exact, *, max_groups: int) -> Non
             raise LeakError("a lone entity weighs more in its groups than the threshold takes it to")
 
 
-def counted(c: MeasuredColumn, key: object, value: Any) -> list[tuple[object, int]]:
+def check_other_row(c: MeasuredColumn, with_: Mapping[Cell, int], less: Mapping[Cell, int]) -> None:
+    """Compare shown groups and other row together, for several choices of the groups that are shown.
+
+    Raises:
+        LeakError: they spend more than the column pays.
+    """
+    moves = {cell: with_.get(cell, 0) - less.get(cell, 0) for cell in {*with_, *less}}
+    groups = sorted({key for key, _ in moves}, key=repr)
+    for seed in range(4):
+        hidden = set(groups if not seed else random.Random(seed).sample(groups, len(groups) // 2))
+        rest: Counter[object] = Counter()
+        for (key, node), moved in moves.items():
+            rest[node] += moved if key in hidden else 0
+        shown = [moved for (key, _), moved in moves.items() if key not in hidden]
+        if isinstance(c.noise, DiscreteGaussian) and isinstance(c.other_noise, DiscreteGaussian):
+            wider = c.other_noise.sigma_squared / c.noise.sigma_squared
+            spent = sum(x * x for x in shown) + sum(x * x for x in rest.values()) / wider
+        else:
+            spent = Fraction(sum(map(abs, shown)) + sum(map(abs, rest.values())))
+        if spent > c.sensitivity:
+            raise LeakError(f"{c.meaning}: with an other row moved {float(spent)}, declared {c.sensitivity}")
+
+
+def counted(c: MeasuredColumn, key: object, value: Any) -> list[tuple[Cell, int]]:
     """Return what gets noise: one number of a group, or every node of the tree above its bins."""
     if c.bins is None:
-        return [(key, value)]
-    nodes: Counter[object] = Counter()
+        return [((key, None), value)]
+    nodes: Counter[Cell] = Counter()
     for entry in value or []:
-        nodes[key, "bin", entry["b"]] += entry["n"]
+        nodes[key, ("bin", entry["b"])] += entry["n"]
         if c.bins.upper:
-            nodes[key, "above", entry["b"] // c.bins.below] += entry["n"]
+            nodes[key, ("above", entry["b"] // c.bins.below)] += entry["n"]
     return list(nodes.items())
 
 

@@ -24,7 +24,7 @@ def test_no_accepted_query_shows_more_of_an_entity_than_is_declared():
     assert counted["accepted"] >= 60
 
 
-KINDS = ("join", "several tables", "subquery", "private", "public", "gaussian", "estimate")
+KINDS = ("join", "several tables", "subquery", "private", "public", "gaussian", "estimate", "other row")
 
 
 def test_the_fuzzer_asks_joins_subqueries_and_private_and_public_groups():
@@ -42,6 +42,7 @@ def test_the_fuzzer_asks_joins_subqueries_and_private_and_public_groups():
         for m in plan.measurements:
             seen["private"] += m.partition_selection is not None
             seen["public"] += bool(m.keys) and m.partition_selection is None
+            seen["other row"] += m.other_row is not None
             seen["estimate"] += m.estimate is not None
             seen["gaussian"] += any(c.norm == "l2" for c in m.columns)
     assert all(seen[kind] >= 5 for kind in KINDS), seen
@@ -88,13 +89,27 @@ def counted_twice(plan):
     )
 
 
+def of_one_width(plan):
+    """Gaussian noise of an other row is no wider than that of a group."""
+    return replace(
+        plan,
+        measurements=tuple(
+            replace(
+                m,
+                columns=tuple(c if c.other_noise is None else replace(c, other_noise=c.noise) for c in m.columns),
+            )
+            for m in plan.measurements
+        ),
+    )
+
+
 def try_many(rng, *, mistake):
     connection = duckdb.connect(config={"threads": 1})
     for _ in range(600):
         tried(random_case(rng), rng, connection, mistake=mistake)
 
 
-@pytest.mark.parametrize("mistake", [halved, unscaled, undomained, counted_twice])
+@pytest.mark.parametrize("mistake", [halved, unscaled, undomained, counted_twice, of_one_width])
 def test_a_planted_mistake_is_found(mistake):
     with pytest.raises(LeakError):
         try_many(random.Random(3), mistake=mistake)

@@ -109,6 +109,16 @@ def test_a_plan_in_which_the_choosing_column_has_an_other_row_cannot_be_made() -
         replace(measurement, partition_selection=None)
 
 
+def test_noise_of_the_other_row_that_could_not_be_drawn_is_refused_before_the_run_is_charged() -> None:
+    """It can be too large where that of the groups is not."""
+    wide = replace(FLIGHTS, policy=TablePolicy(max_rows=10**9, max_groups=10**4))
+    sql = f"SELECT COUNT(*) AS n {FROM} "
+    assert compiled(sql + "GROUP BY f.dest", tables=(wide,), given=GAUSSIAN)
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled(sql + BY, tables=(wide,), given=GAUSSIAN)
+    assert refusal.value.rule == "too_much_noise"
+
+
 # --- what it looks like -----------------------------------------------------------------------------------------------
 
 
