@@ -210,7 +210,7 @@ def test_releasing_the_count_that_chooses_the_groups_beside_an_other_row_is_caug
 
 @pytest.mark.parametrize("gaussian", [False, True])
 def test_a_release_as_it_is_drawn_has_the_noise_of_the_plan_in_its_other_row(*, gaussian: bool) -> None:
-    """The mean size of the noise of 250 releases is that of its scale within 20 of 100: three standard errors and more."""
+    """The mean size of the noise of 250 releases is that of its scale within 20 of 100: three standard errors."""
     plan = plan_of("COUNT(*) AS n", gaussian=gaussian)
     (measurement,) = plan.measurements
     counted, choosing = measurement.columns

@@ -213,7 +213,7 @@ def _text(node: exp.Expr) -> str:
     A key in or_other has that of the key: it is NULL in the rows of sets that leave it out, whatever its label.
     """
     if is_or_other(node.unnest()):
-        return _text(read_or_other(node.unnest()).key)
+        return _text(_bare(node))
     return node.unnest().sql(dialect="snowflake", comments=False, normalize=True)
 
 
@@ -276,9 +276,14 @@ def _one_set(
         part.set("having", exp.Having(this=_narrowed(having, kept, dropped)))
     elif not keys:  # without a key and an aggregate it would not group at all
         part.set("having", exp.Having(this=exp.true()))
-    without = tuple(key for text, key in every.items() if text in dropped)
+    without = tuple(_bare(key) for text, key in every.items() if text in dropped)
     part.meta[_NOTE] = GroupingSet(of=number, keys=tuple(distinct_keys), dropped=without)
     return part
+
+
+def _bare(key: exp.Expr) -> exp.Expr:
+    """Return a key without its or_other."""
+    return read_or_other(key.unnest()).key if is_or_other(key.unnest()) else key
 
 
 def _has_or_other(keys: Iterable[exp.Expr]) -> bool:
