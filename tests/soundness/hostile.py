@@ -14,6 +14,7 @@ import resource
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -164,10 +165,17 @@ def random_request(rng: random.Random) -> Request:
     settings = replace(query.settings, differential=rng.random() < 0.85)
     if rng.random() < 0.1:
         settings = PrivacySettings(differential=True, noise_mechanism=NoiseMechanism.GAUSSIAN)
-    tables = query.schema.tables
+    # Some also ask what the bounds cut off, or for post-processing: by the length of the text, so that no draw changes.
+    private, size = settings.differential, len(text)
+    tables = [replace(t, policy=replace(t.policy, clipping_estimate=size % 2 == 0)) for t in query.schema.tables]
     context = CompileContext(
         reader=READER,
         settings=settings,
+        clipping_share=Fraction(1, 4) if private and size % 5 == 0 else None,
+        nonnegative_counts=private and size % 7 == 0,
+        consistent_totals=private
+        and size % 3 == 0
+        and any(word in text.upper() for word in ("ROLLUP", "CUBE", "SETS")),
         source_tables=tuple(t for t in tables if t.owner != READER),
         my_tables=tuple(t for t in tables if t.owner == READER),
     )

@@ -65,6 +65,7 @@ def test_an_owner_who_has_not_agreed_is_not_measured_and_nothing_is_charged():
 
 
 def test_the_quote_and_the_explanation_show_what_the_estimate_adds_to_the_price():
+    """B-56"""
     house = agreeing()
     asked = {**BY_CARRIER, "clipping_estimate": 0.1}
     quote = house("agency", "consumer", "quote_analysis", **asked)
@@ -103,6 +104,7 @@ def test_the_estimate_is_about_the_entities_that_the_bounds_cut_something_off_fr
 
 
 def test_no_number_of_fewer_entities_than_a_policy_asks_for_is_shown():
+    """B-80"""
     house = agreeing(min_entities=150)
     release = house("agency", "consumer", "run_analysis", **BY_CARRIER, clipping_estimate=0.5)
     rows, groups, _ = release["clipping"][0]["estimate"]

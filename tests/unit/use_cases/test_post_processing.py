@@ -125,6 +125,7 @@ def test_both_can_be_asked_for_and_counts_of_all_sets_are_cut_off():
 
 
 def test_the_quote_says_what_noise_remains():
+    """B-56"""
     made = house()
     quote = made("agency", "consumer", "quote_analysis", **ask("rollup", "consistent_totals"))
     assert quote["epsilon"] == made("agency", "consumer", "quote_analysis", **ask("rollup"))["epsilon"]
