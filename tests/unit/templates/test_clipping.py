@@ -137,7 +137,7 @@ def by_hand(rows: list[ROW], *, gaussian: bool) -> list[tuple[int, ...]]:
     return [tuple(c) for c in found]
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(rows=customers)
 @pytest.mark.parametrize("gaussian", [False, True])
 def test_each_entity_is_in_the_class_that_its_own_rows_say(rows: list[ROW], gaussian: bool) -> None:
@@ -154,7 +154,7 @@ def test_classes_tell_how_far_above_the_bound_an_entity_is() -> None:
     assert outside == (0, 0, 0, 7, 0)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(rows=customers)
 @pytest.mark.parametrize("gaussian", [False, True])
 def test_all_rows_of_one_entity_move_a_histogram_by_one_at_most(rows: list[ROW], gaussian: bool) -> None:
