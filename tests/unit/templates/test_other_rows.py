@@ -207,6 +207,28 @@ def test_the_other_row_too_has_the_smallest_group_that_is_asked_for(mechanism: s
     assert f'"c0" >= {30 * most}' in released.release.sql
 
 
+TINY = "cleanroom.addnoise(COUNT(DISTINCT {}), 0.000001, 0) AS n"
+
+
+@pytest.mark.parametrize(
+    ("sql", "smallest"),
+    [
+        (f"SELECT status, {TINY.format('hashed_email')} FROM customers GROUP BY status", 30),
+        (f"SELECT {TINY.format('hashed_email')} FROM customers", 30),
+        (f"SELECT f.dest, {TINY.format('f.email')} {FROM} {BY}", 30 * 5),
+    ],
+)
+def test_a_smallest_group_is_not_asked_of_a_count_whose_noise_the_template_chooses(sql: str, smallest: int) -> None:
+    """Before: it was asked of the addnoise, c0, which half of all groups pass, whatever is in them."""
+    plan = compiled(sql, given=settings(threshold=True, threshold_value=30))
+    chosen, settled, *_ = measured(plan).columns
+    assert chosen.meaning == settled.meaning == "entities"
+    assert chosen.noise.standard_deviation > 100_000 * settled.noise.standard_deviation
+    assert f'"{settled.name}" >= {smallest}' in plan.release.sql
+    assert f'"{chosen.name}" >=' not in plan.release.sql
+    assert plan.price.micro_epsilon > 1_000_000
+
+
 def test_the_most_that_an_entity_weighs_in_the_other_row_is_what_the_filter_takes_it_for() -> None:
     """Over all numbers of groups it is in: its weights as the exact query makes them, added up."""
     for gaussian, most in ((False, 2), (True, 4)):

@@ -262,7 +262,7 @@ class _Book:
             self._ask_entities()  # only keys are asked for: the group sizes are measured, so that there is something
         kinds = {part for pool in self._requests for part in self._parts(pool)}
         self.counts_distinct = any(kind in (PartKind.ENTITIES, PartKind.DISTINCT) for kind, _ in kinds)
-        if self._other and at_least and (PartKind.ENTITIES, "") not in kinds:
+        if self._other and at_least and (PartKind.ENTITIES, "") not in self._parts(_SETTINGS_POOL):
             self._ask_entities("smallest group: entities of the other row")
         for pool, requests in self._requests.items():
             asked = draft_columns(list(requests.values()), first=len(self.columns))
@@ -280,7 +280,7 @@ class _Book:
         if not private and not at_least:
             return None
         # Released beside an other row, the number that chooses groups would tell of hidden ones twice.
-        entities = None if self._other else self._counted_entities()
+        entities = None if self._other else self._counted_entities() if private else self._settled_entities()
         selection_delta = self._charges.delta if private else Fraction(0)
         what = "choosing the groups: entities per group" if private else "smallest group: entities per group"
         if entities is not None:
@@ -303,8 +303,18 @@ class _Book:
         """Return the column that counts all entities of a group, or None."""
         return next((c for c in self.columns if c.part.key == (PartKind.ENTITIES, "")), None)
 
+    def _settled_entities(self) -> DraftColumn | None:
+        """Return the same with the noise of the settings, or None: that of an addnoise is the template's to choose.
+
+        A smallest group is asked of this one: of a count with next to no epsilon, half of all groups would pass. Where
+        groups are chosen any noise will do, for tau grows with it.
+        """
+        settled = self._by_pool.get(_SETTINGS_POOL, [])
+        return next((c for c in settled if c.part.key == (PartKind.ENTITIES, "")), None)
+
     def _parts(self, pool: str) -> set[tuple[PartKind, str]]:
-        return {part.key for request in self._requests[pool].values() for part in parts_of(request.aggregate)}
+        requests = self._requests.get(pool, {})
+        return {part.key for request in requests.values() for part in parts_of(request.aggregate)}
 
     def large_enough(self, is_other: exp.Expr, at_least: int, *, bounds: ContributionBounds, alias: str) -> exp.Expr:
         """Return the condition that the other row, too, has as many entities as a group must have.
@@ -313,7 +323,7 @@ class _Book:
         at most the root of max_groups * HARD_LIMIT * max_groups with Gaussian noise: so many times `at_least` are asked
         of the sum. Other rows are what tau lets through.
         """
-        counted = self._counted_entities()
+        counted = self._settled_entities()
         if counted is None:
             raise AssertionError("the entities of an other row are counted where there is a smallest group")
         k = bounds.max_groups
