@@ -14,17 +14,20 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from cleanroom.errors import CleanRoomError
+from cleanroom.privacy.quantiles import MIDDLE, curves, nodes_of
 from cleanroom.rooms.settings import NoiseMechanism
 from cleanroom.templates.compile import compile_query
 from cleanroom.templates.template import CompileContext, RenderedQuery, Template
 from tests.soundness import meaning as mean
-from tests.soundness.aggregates import Aggregate, Part
 from tests.soundness.owners import entities, without, wrongly_unique
+from tests.soundness.parts import SUMS, Aggregate, Part
 from tests.soundness.queries import Query, random_query
 from tests.soundness.reference import Group, Measured, bounds
+from tests.soundness.reference_bins import Bins, Histogram, bins_of
 from tests.soundness.schemas import READER, arrow, random_rows
 from tests.unit.attacks.neighbours import LeakError, check_price, compare
 
@@ -35,7 +38,9 @@ if TYPE_CHECKING:
 RUN_KEY = 7
 DIGITS = 6
 """A receipt rounds its clamps to so many digits: a range that has as many may be another, and is not compared."""
-SUMS = ("sum", "centred sum")
+OF_BINS = "STRUCT(b INTEGER, n BIGINT)[]"
+TINY = 1e-9
+"""Deviation of no noise, where there must be some."""
 ARROW_OF = {
     "BIGINT": pa.int64(),
     "INTEGER": pa.int32(),
@@ -45,7 +50,7 @@ ARROW_OF = {
     "TIMESTAMP": pa.timestamp("us"),
     "VARCHAR": pa.string(),
 }
-"""The engine's standard types; a group key has one of them."""
+"""The engine's standard types; a group key has one of them. INTEGER: where it is one of several literals."""
 
 
 class UnsoundError(Exception):
@@ -69,11 +74,21 @@ class Table:
 
     names: tuple[str, ...]
     types: tuple[str, ...]
-    rows: dict[Group, tuple[int, ...]]
+    rows: dict[Group, tuple[Any, ...]]
 
-    def column(self, place: int) -> dict[Group, int]:
-        """Return group -> integer of one measured column."""
+    def column(self, place: int) -> dict[Group, Any]:
+        """Return group -> integer, or list of bins, of one measured column."""
         return {group: row[place] for group, row in self.rows.items()}
+
+    def cells(self, place: int) -> dict[Group, dict[int, int]]:
+        """Return group -> bin -> count of one column of bins; bins that hold nothing are left out."""
+        found = {}
+        for group, listed in self.column(place).items():
+            places = [cell["b"] for cell in listed or []]
+            if places != sorted(set(places)):
+                raise UnsoundError(f"bins {places} are not each listed once, in order")
+            found[group] = {cell["b"]: cell["n"] for cell in listed or [] if cell["n"]}
+        return found
 
 
 Tables = dict[str, Table]
@@ -137,6 +152,9 @@ class Bench:
             for i, name in enumerate(m.keys):
                 columns[name] = pa.array([row[i] for row in given[m.name]], ARROW_OF[tables[m.name].types[i]])
             for i, c in enumerate(m.columns, len(m.keys)):
+                if c.bins is not None:
+                    columns |= _quantiles(m, c, [row[i] for row in given[m.name]])
+                    continue
                 values = [float(row[i]) * float(c.unit) for row in given[m.name]]
                 kind = pa.int64() if c.is_count else pa.float64()
                 columns[c.name] = pa.array([round(v) if c.is_count else v for v in values], kind)
@@ -145,9 +163,27 @@ class Bench:
         return [row[: len(plan.release.columns)] for row in rows]
 
 
+def _quantiles(m: Measurement, c: MeasuredColumn, lists: list[Any]) -> dict[str, pa.Array]:
+    """Return the columns of the noisy table that are read off counts per bin, as if no noise had been drawn."""
+    assert c.bins is not None
+    cells = np.zeros((len(lists), c.bins.number), dtype=np.int64)
+    for group, listed in enumerate(lists):
+        for cell in listed or []:
+            cells[group, cell["b"]] = cell["n"]
+    wanted = [q for q in m.quantiles if q.column == c.name]
+    if not lists:
+        return {q.name: pa.array([], pa.float64()) for q in wanted}
+    nodes = nodes_of(cells, c.bins)
+    found = {
+        q.name: curves(nodes, bins=c.bins, deviation=TINY, fraction=float(q.fraction), end=q.end)[:, MIDDLE]
+        for q in wanted
+    }
+    return {name: pa.array(values, from_pandas=True) for name, values in found.items()}
+
+
 def _table(m: Measurement, names: tuple[str, ...], types: tuple[str, ...], given: list[tuple[Any, ...]]) -> Table:
     width = len(m.keys)
-    rows: dict[Group, tuple[int, ...]] = {}
+    rows: dict[Group, tuple[Any, ...]] = {}
     for row in given:
         group = tuple(map(mean.standard, row[:width]))
         if group in rows:
@@ -160,12 +196,20 @@ def _table(m: Measurement, names: tuple[str, ...], types: tuple[str, ...], given
 
 
 def check_meaning(
-    query: Query, plan: Plan, database: Rows, tables: Tables, *, release: bool
+    query: Query, plan: Plan, database: Rows, tables: Tables, *, release: bool, noted: set[str]
 ) -> list[list[list[Any]]] | None:
     """Compare the exact tables of one database with the reference.
 
+    Args:
+        query: with its meaning.
+        plan: of it.
+        database: one.
+        tables: exact, of that database.
+        release: whether the release is wanted, too.
+        noted: what was met in the data is added.
+
     Returns:
-        If `release`, for each measurement what it releases without noise; None where a sum could be one of two columns.
+        If `release`, for each measurement what it releases without noise; None where that is not clear.
 
     Raises:
         UnsoundError: with what differs.
@@ -181,6 +225,7 @@ def check_meaning(
             raise HardLimitError
         measured = _check_shape(m, tables[m.name], measured)
         compared = _Compared(m, tables[m.name], measured, gaussian=gaussian)
+        noted |= compared.noted
         released.append(compared.released() if release else [])
     known = [r for r in released if r is not None]
     return known if len(known) == len(released) else None
@@ -194,7 +239,8 @@ def _check_shape(m: Measurement, table: Table, measured: Measured) -> Measured:
     """Compare names, types, and which groups there are; return the reference with the groups of the table."""
     if table.names != (*m.keys, *(c.name for c in m.columns)):
         raise UnsoundError(f"columns {table.names}")
-    if any(kind != "BIGINT" for kind in table.types[len(m.keys) :]):
+    kinds = table.types[len(m.keys) :]
+    if any(kind != ("BIGINT" if c.bins is None else OF_BINS) for c, kind in zip(m.columns, kinds, strict=True)):
         raise UnsoundError(f"types {table.types}")
     if measured.public is not None and m.partition_selection is not None:
         raise UnsoundError("groups are public, and are treated as private")
@@ -209,6 +255,9 @@ def _check_shape(m: Measurement, table: Table, measured: Measured) -> Measured:
     if any(None not in g or any(table.rows[g]) for g in found - expected) or any(
         None not in g or g in met for g in expected - found
     ):
+        # What a key can be may be known more narrowly than from all rows of a public relation, in the same way.
+        if measured.public is not None and any(k.values is None and not k.column for k in measured.asked.keys):
+            return Measured(measured.asked, measured.database, stated=m.bounds, public=found)
         raise UnsoundError(f"groups {sorted(found, key=repr)}, expected {sorted(expected, key=repr)}")
     if measured.public is not None:
         measured.public = found
@@ -221,7 +270,9 @@ class _Compared:
     def __init__(self, m: Measurement, table: Table, measured: Measured, *, gaussian: bool) -> None:
         self.m, self.table, self.measured, self.gaussian = m, table, measured, gaussian
         self.found: dict[tuple[str, str], dict[bool, Part]] = {}
+        self.histograms: dict[tuple[str, bool], dict[Group, Histogram]] = {}
         self.unclear = False
+        self.noted: set[str] = set()
         self.rounded: set[str] = set()
         used: set[str] = set()
         for aggregate, part in self._wanted():
@@ -233,10 +284,10 @@ class _Compared:
                     if known is not None:
                         used.add(c.name)
                         could_be.append(known)
-                own = [known for known in could_be if _range(known) == _range(part)]
+                own = [known for known in could_be if known.ranges == part.ranges]
                 if could_be:
                     seen[centred] = (own or could_be)[0]
-                    self.unclear = self.unclear or (not own and len(set(map(_range, could_be))) > 1)
+                    self.unclear = self.unclear or (not own and len({known.ranges for known in could_be}) > 1)
             if not seen and any(c.name in self.rounded and c.meaning.startswith("sum") for c in m.columns):
                 self.unclear = True
                 return
@@ -253,7 +304,7 @@ class _Compared:
     def _wanted(self) -> list[tuple[Aggregate, Part]]:
         wanted = [(a, p) for a in self.measured.asked.aggregates for p in a.parts]
         selects = self.measured.public is None or self.measured.asked.at_least > 0
-        if selects and not any(p.kind == "entities" for _, p in wanted):
+        if selects and not any(p.kind == "entities" and p.x is None for _, p in wanted):
             entities = Part(kind="entities")
             wanted.append((Aggregate(sql="", parts=(entities,), of=lambda _: None), entities))
         return wanted
@@ -262,59 +313,109 @@ class _Compared:
         self, c: MeasuredColumn, place: int, aggregate: Aggregate, part: Part, *, centred: bool
     ) -> Part | None:
         """Return the part as which the column was measured, or None where it is another."""
-        sums = part.kind in SUMS
-        kind = {"rows": "count", "values": "count", "entities": "entities"}.get(part.kind, "sum")
-        if _class(c) != kind or (not sums and centred) or (part.kind == "centred sum" and not centred):
+        sums, gaussian = part.kind in SUMS, self._gaussian(aggregate)
+        if _class(c) != _kind(part) or (c.norm == "l2") != gaussian:
             return None
-        if sums and c.meaning.startswith("sum around") != centred:
+        if centred != (c.meaning.startswith("sum around")) or (part.kind not in ("sum", *UNSUMMED) and not centred):
             return None
-        gaussian = self._gaussian(aggregate)
+        if part.kind == "bins":
+            return self._known_as_bins(c, place, part, gaussian=gaussian)
         there = self.table.column(place)
-        for seen in self._seen(c, part, centred=centred):
+        if part.kind == "distinct":
+            stated = c.unit, c.sensitivity
+            known = self.measured.different(part, gaussian=gaussian)
+            same = stated == (self.measured.unit(part), self.measured.sensitivity(part, gaussian=gaussian))
+            if not known.exact:
+                self.unclear = True
+                self.noted.add("different values above the bound")
+            return part if same and known.holds(there) else None
+        for seen in self._seen(c, part, centred=centred) if sums else [part]:
+            if c.unit != self.measured.unit(seen):
+                continue
             expected = self.measured.integers(seen, gaussian=gaussian)
-            if (
-                (c.norm == "l2") == gaussian
-                and c.unit == self.measured.unit(seen)
-                and c.sensitivity == self.measured.sensitivity(seen, gaussian=gaussian)
-                and all(there.get(g, 0) == expected.get(g, 0) for g in there.keys() | expected.keys())
+            if c.sensitivity == self.measured.sensitivity(seen, gaussian=gaussian) and all(
+                there.get(g, 0) == expected.get(g, 0) for g in there.keys() | expected.keys()
             ):
                 return seen
         return None
 
+    def _known_as_bins(self, c: MeasuredColumn, place: int, part: Part, *, gaussian: bool) -> Part | None:
+        """Return the part if the column is its counts per bin: of its range, or of the one that is stated."""
+        assert c.bins is not None
+        assert part.x is not None
+        on = bins_of(part.x)
+        stated = Bins(lo=c.bins.lo, width=c.bins.width, number=c.bins.number, step=c.bins.step)
+        if on != stated:
+            if part.x.column or on.step != stated.step:
+                return None
+            on = stated
+        there = self.table.cells(place)
+        expected = self.measured.cells(part, on, gaussian=gaussian)
+        same = all(there.get(g, {}) == expected.get(g, {}) for g in there.keys() | expected.keys())
+        if not same or c.unit != self.measured.unit(part) or c.bins.levels != on.levels:
+            return None
+        if c.sensitivity != self.measured.sensitivity(part, gaussian=gaussian, levels=on.levels):
+            return None
+        self.histograms[part.name, gaussian] = {g: Histogram(bins=on, cells=cells) for g, cells in expected.items()}
+        return part
+
     def _seen(self, c: MeasuredColumn, part: Part, *, centred: bool) -> list[Part]:
-        """Return the part as it may be measured: in the range that the grammar knows, or in that of the receipt.
+        """Return the part as it may be measured: in the ranges that the grammar knows, or in those of the receipt.
 
         A range that follows from others may be found narrower, or wider; the promise is about the one that is stated.
         """
-        if part.kind not in SUMS or part.x is None:
-            return [part]
-        kind = "centred sum" if centred else "sum"
+        assert part.x is not None
+        if part.kind in ("sum", "centred sum"):
+            ranges = [part.x.range, *self._stated(c)]
+            return [Part(kind="centred sum" if centred else "sum", x=replace(part.x, range=r)) for r in ranges]
+        others = [r for o in self.m.columns if o.meaning.startswith("sum around") for r in self._stated(o)]
+        seen = [replace(part, x=replace(part.x, range=r)) for r in dict.fromkeys([part.x.range, *others])]
+        if part.y is None:
+            return seen
+        y = part.y
+        return [replace(p, y=replace(y, range=r)) for r in dict.fromkeys([y.range, *others]) for p in seen]
+
+    def _stated(self, c: MeasuredColumn) -> list[tuple[Fraction, Fraction]]:
+        """Return the range that the receipt states for a column."""
         stated = self.m.bounds.get(f"clamp of {c.name}", "").split(" to ")
-        ranges = [part.x.range]
-        if len(stated) == 2:
-            ranges.append((Fraction(stated[0]), Fraction(stated[1])))
-            if any(len(text.strip("-").replace(".", "").lstrip("0")) >= DIGITS for text in stated):
-                self.rounded.add(c.name)
-        return [Part(kind=kind, x=replace(part.x, range=r)) for r in ranges]
+        if len(stated) != 2:
+            return []
+        if any(len(text.strip("-").replace(".", "").lstrip("0")) >= DIGITS for text in stated):
+            self.rounded.add(c.name)
+        return [(Fraction(stated[0]), Fraction(stated[1]))]
 
     def _expected(self, aggregate: Aggregate, part: Part) -> Any:
         gaussian = self._gaussian(aggregate)
-        sensitivity = self.measured.sensitivity(part, gaussian=gaussian)
-        return part.x and part.x.range, sensitivity, self.measured.integers(part, gaussian=gaussian)
+        ranges = part.ranges
+        if part.kind == "distinct":
+            return self.measured.different(part, gaussian=gaussian)
+        if part.kind == "bins":
+            assert part.x is not None
+            return ranges, bins_of(part.x), self.measured.cells(part, bins_of(part.x), gaussian=gaussian)
+        return (
+            ranges,
+            self.measured.sensitivity(part, gaussian=gaussian),
+            self.measured.integers(part, gaussian=gaussian),
+        )
 
     def _gaussian(self, aggregate: Aggregate) -> bool:
         return self.gaussian if aggregate.gaussian is None else aggregate.gaussian
 
     def released(self) -> list[list[Any]] | None:
         """Return the reference's rows without noise; None where a sum could be either of two columns."""
-        counting = [a for a, p in self._wanted() if p.kind == "entities"]
+        counting = [a for a, p in self._wanted() if p.kind == "entities" and p.x is None]
         gaussian = self._gaussian(counting[0]) if counting else self.gaussian
         entities = self.measured.integers(Part(kind="entities"), gaussian=gaussian)
         rows = [] if self.unclear else self.measured.released(self._numbers, entities=entities)
         return None if self.unclear else rows
 
-    def _numbers(self, aggregate: Aggregate, part: Part) -> tuple[dict[Group, int], Part]:
-        """Return a part's integers, and the part as it was measured."""
+    def _numbers(self, aggregate: Aggregate, part: Part) -> tuple[dict[Group, Any], Part]:
+        """Return a part's integers, or histograms, and the part as it was measured."""
+        gaussian = self._gaussian(aggregate)
+        if part.kind == "bins":
+            return {g: self.histograms[part.name, gaussian][g] for g in self.measured.groups}, part
+        if part.kind == "distinct":
+            return self.measured.different(part, gaussian=gaussian).least, part
         options = self.found.get((aggregate.pool, part.name), {False: part})
         names = {p.name for a in self.measured.asked.aggregates if a.pool == aggregate.pool for p in a.parts}
         centred = True in options
@@ -322,17 +423,26 @@ class _Compared:
             centred = part.x is not None and f"values {part.x.sql}" in names
             self.unclear = self.unclear or (not centred and "rows" in names)
         seen = options[centred]
-        return self.measured.integers(seen, gaussian=self._gaussian(aggregate)), seen
+        return self.measured.integers(seen, gaussian=gaussian), seen
 
 
-def _range(part: Part) -> Any:
-    return None if part.x is None else part.x.range
+UNSUMMED = ("rows", "values", "entities", "distinct", "bins")
+
+
+def _kind(part: Part) -> str:
+    """Return the class that the column of a part has."""
+    if part.kind == "entities":
+        return "entities" if part.x is None else "entities with such a row"
+    return {"rows": "count", "values": "count", "distinct": "distinct", "bins": "bins"}.get(part.kind, "sum")
 
 
 def _class(c: MeasuredColumn) -> str:
     if c.meaning.startswith("sum"):
         return "sum"
-    return "entities" if c.meaning == "entities" else "count"
+    if c.bins is not None:
+        return "bins"
+    known = {"different values": "distinct", "rows": "count", "values that are not NULL": "count"}
+    return known.get(c.meaning, c.meaning)
 
 
 def _check_released(found: list[tuple[Any, ...]], expected: list[list[Any]]) -> None:
@@ -395,6 +505,16 @@ FEATURES: dict[str, Callable[[Query, Plan], bool]] = {
 """What every longer run must have asked for; counted for the queries that are accepted."""
 
 
+def _shown_by(c: MeasuredColumn) -> list[str]:
+    """Return what a measured column shows of the compiler, for counting."""
+    gaussian = {"different values": "Gaussian different values"} if c.norm == "l2" else {}
+    found = [gaussian[c.meaning]] if c.meaning in gaussian else []
+    if c.bins is not None:
+        found += ["bins on one level" if c.bins.levels == 1 else "bins on two levels"]
+        found += ["Gaussian bins"] if c.norm == "l2" else []
+    return found
+
+
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """A violation, and all that is needed to see it again."""
@@ -414,6 +534,7 @@ def check_one(
     databases: int,
     mistake: Callable[[Plan], Plan] = lambda plan: plan,
     compiling: Callable[[Query], Plan] = compiled,
+    meanings: bool = True,
 ) -> Found | None:
     """Check one query on random databases and their neighbours; None where nothing is wrong.
 
@@ -425,6 +546,7 @@ def check_one(
         databases: how many.
         mistake: planted in the plan.
         compiling: makes the plan; another one for mistakes that are planted in what is compiled.
+        meanings: whether plans are compared with the reference, and not neighbours alone.
     """
     try:
         plan = mistake(compiling(query))
@@ -439,6 +561,11 @@ def check_one(
         return Found(what=f"accepted: {', '.join(query.unsound)}", query=query, database={})
     counted["accepted"] += 1
     counted.update(f"with {what}" for what, has in FEATURES.items() if has(query, plan))
+    constructs = {c for asked in query.asked for a in asked.aggregates for c in a.constructs}
+    constructs |= {what for m in plan.measurements for c in m.columns for what in _shown_by(c)}
+    gaussian = query.settings.noise_mechanism is NoiseMechanism.GAUSSIAN
+    spreads = [a for asked in query.asked for a in asked.aggregates if any(p.kind == "squares" for p in a.parts)]
+    constructs |= {"Gaussian squares" for a in spreads if (gaussian if a.gaussian is None else a.gaussian)}
     many = [random_rows(rng, query.schema) for _ in range(databases)]
     fewer: list[tuple[int, Any]] = []
     for number, database in enumerate(many):
@@ -455,16 +582,18 @@ def check_one(
         tables = bench.exact_of_many(plan, query.schema, worlds)
         if alone != tables[0]:
             raise UnsoundError("alone and among others a database gives different tables")
-        for place, database in enumerate(many):
+        for place, database in enumerate(many if meanings else []):
             if any(wrongly_unique(query.schema, query.schema.named(t.table.name), database) for t in plan.tables):
                 counted["a key wrongly called unique"] += 1
                 continue
+            noted = set(constructs)
             try:
-                released = check_meaning(query, plan, database, tables[place], release=not place)
+                released = check_meaning(query, plan, database, tables[place], release=not place, noted=noted)
             except HardLimitError:
                 counted["over the hard limit"] += 1
                 continue
             counted["meanings"] += 1
+            counted.update(f"pairs of {c}" for c in noted)
             if place == 0 and released is not None:
                 counted["releases"] += 1
                 _check_released(bench.release(plan, alone, given), query.above(released))
@@ -478,13 +607,13 @@ def check_one(
 
 
 def check_many(
-    *, seed: int, pairs: int, databases: int = 16, most_findings: int = 5
+    *, seed: int, pairs: int, databases: int = 16, depth: int = 2, most_findings: int = 5
 ) -> tuple[Counter[str], list[Found]]:
     """Check random queries until so many pairs of query and database, and so many neighbours, were compared."""
     rng, bench = random.Random(seed), Bench()
     counted: Counter[str] = Counter()
     found: list[Found] = []
     while min(counted["meanings"], counted["neighbours"]) < pairs and len(found) < most_findings:
-        violation = check_one(random_query(rng), rng, bench, counted, databases=databases)
+        violation = check_one(random_query(rng, depth=depth), rng, bench, counted, databases=databases)
         found += [violation] if violation is not None else []
     return counted, found

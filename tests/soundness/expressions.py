@@ -413,8 +413,9 @@ def literal(text: str, kind: ColumnType, value: Any) -> Expression:
 class Expressions:
     """Random expressions over what is in scope."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, *, deepest: int = 2) -> None:
         self.rng = rng
+        self.deepest = deepest
 
     def column(self, wanted: ColumnType, scope: list[Expression]) -> Expression | None:
         """Return a column of that type, as it is."""
@@ -423,6 +424,7 @@ class Expressions:
 
     def expression(self, wanted: ColumnType | str, scope: list[Expression], depth: int = 2) -> Expression:
         """Return an expression of that type."""
+        depth = min(depth, self.deepest)
         if wanted == NUMBER:
             wanted = self.rng.choice(NUMBERS)
         if wanted is T.DECIMAL:

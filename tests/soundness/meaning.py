@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MOST_CHARACTERS = 4_096
 _WHOLE = re.compile(r" *[+-]?[0-9]{1,18} *", re.ASCII)
+_DIGITS = re.compile(r" *[+-]?[0-9]+ *", re.ASCII)
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 
 
@@ -96,7 +97,7 @@ def ratio(a: float, b: float) -> float | None:
 
 
 def root(a: float) -> float | None:
-    return math.sqrt(a) if a >= 0 and math.isfinite(a) else None
+    return math.sqrt(a) if 0 <= a < math.inf else None
 
 
 def sign(a: float) -> int:
@@ -144,7 +145,7 @@ def to_integer(value: Any) -> int | None:
 
 def to_double(value: Any) -> float | None:
     if isinstance(value, str):
-        return float(value) if _WHOLE.fullmatch(value) else None
+        return float(value) if _DIGITS.fullmatch(value) else None
     return float(value)
 
 

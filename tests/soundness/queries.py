@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from cleanroom.rooms.settings import NoiseMechanism, PrivacySettings
 from cleanroom.rooms.tables import ColumnType
-from tests.soundness.aggregates import AGGREGATES, Aggregate
+from tests.soundness.aggregates import AGGREGATES, ALONE
 from tests.soundness.expressions import Expression, Expressions
+from tests.soundness.grouping_sets import random_sets
 from tests.soundness.items import Read, says_whose
 from tests.soundness.relations import Relations
 from tests.soundness.schemas import Schema, random_schema
@@ -22,6 +23,8 @@ from tests.soundness.schemas import Schema, random_schema
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
+
+    from tests.soundness.parts import Aggregate
 
 T = ColumnType
 
@@ -74,21 +77,25 @@ class Query:
 class Queries:
     """Makes random queries."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, *, depth: int = 2) -> None:
         self.rng = rng
+        self.depth = depth
         self.schema = random_schema(rng)
-        self.expressions = Expressions(rng)
+        self.expressions = Expressions(rng, deepest=1 if depth == 0 else 2)
         self.relations = Relations(rng, self.schema, self.expressions)
 
     def aggregate(self, scope: list[Expression]) -> Aggregate:
-        """Return something to measure, without noise of its own."""
-        return self.rng.choice(AGGREGATES[:-2])(self, scope)
+        """Return something to measure, a number without noise of its own."""
+        found = self.rng.choice(ALONE)(self, scope)
+        return found if found.number else self.aggregate(scope)
 
     def query(self) -> Query:
         """Return a whole query."""
         settings = self.settings()
         threshold = settings.threshold_value if settings.threshold else 0
-        make = self.rng.choice([*[self._alone] * 6, self._computed_above, self._summed_above, self._two])
+        make = self.rng.choice(
+            [*[self._alone] * 6, self._computed_above, self._summed_above, self._two, *[self._sets] * 2]
+        )
         return make(settings, threshold)
 
     def settings(self) -> PrivacySettings:
@@ -102,12 +109,10 @@ class Queries:
 
     def asked(self, threshold: int) -> Asked:
         """Return one measured SELECT; its outputs are k0, …, a0, …."""
-        read = self.relations.read(protected=True, depth=2)
+        read = self.relations.read(protected=True, depth=self.depth)
         scope = list(read.scope)
-        keys = [self.key(scope) for _ in range(self.rng.choice([0, 0, 1, 1, 1, 2, 3]))]
-        keys = [k for i, k in enumerate(keys) if not k.entity and k.sql not in {o.sql for o in keys[:i]}]
-        keys = [k for i, k in enumerate(keys) if not says_whose(keys[: i + 1])]
-        aggregates = [self.rng.choice(AGGREGATES)(self, scope) for _ in range(self.rng.randint(1, 4))]
+        keys = self.keys(scope, self.rng.choice([0, 0, 1, 1, 1, 2, 3]))
+        aggregates = self.aggregates(scope)
         shown = [f"{k.sql} AS g{i}" for i, k in enumerate(keys)]
         shown += [f"{a.sql} AS a{i}" for i, a in enumerate(aggregates)]
         sql = f"SELECT {', '.join(shown)} FROM {read.sql}"
@@ -115,13 +120,43 @@ class Queries:
             sql += " GROUP BY " + ", ".join(
                 k.sql if not k.constant and self.rng.random() < 0.5 else str(i + 1) for i, k in enumerate(keys)
             )
-        keep: Callable[[list[Any]], bool] = lambda _: True  # noqa: E731
-        if self.rng.random() < 0.15:
-            sql += f" HAVING {aggregates[0].sql} > 1"
-            keep = lambda row: row[len(keys)] is not None and row[len(keys)] > 1  # noqa: E731
-        read = replace(read, protected=read.protected_in(sql))
-        at_least = max(threshold, *(t.policy.min_entities for t in read.protected))
-        return Asked(sql=sql, read=read, keys=tuple(keys), aggregates=tuple(aggregates), keep=keep, at_least=at_least)
+        having = self.rng.random() < 0.15
+        sql += f" HAVING {aggregates[0].sql} > 1" if having else ""
+        return self._grouped(sql, read, keys, aggregates, having=having, threshold=threshold)
+
+    def _grouped(
+        self,
+        sql: str,
+        read: Read,
+        keys: list[Expression],
+        aggregates: list[Aggregate],
+        *,
+        having: bool,
+        threshold: int,
+    ) -> Asked:
+        """Return a measured SELECT; `having`: its first aggregate is above 1."""
+        place, read = len(keys), replace(read, protected=read.protected_in(sql))
+        return Asked(
+            sql=sql,
+            read=read,
+            keys=tuple(keys),
+            aggregates=tuple(aggregates),
+            keep=lambda row: not having or (row[place] is not None and row[place] > 1),
+            at_least=max(threshold, *(t.policy.min_entities for t in read.protected)),
+        )
+
+    def keys(self, scope: list[Expression], count: int) -> list[Expression]:
+        """Return at most so many group keys, none twice, that do not say whose a row is."""
+        keys = [self.key(scope) for _ in range(count)]
+        keys = [k for i, k in enumerate(keys) if not k.entity and k.sql not in {o.sql for o in keys[:i]}]
+        return [k for i, k in enumerate(keys) if not says_whose(keys[: i + 1])]
+
+    def aggregates(self, scope: list[Expression]) -> list[Aggregate]:
+        """Return one to four aggregates, numbers first: what is above computes with the first one."""
+        aggregates = [self.rng.choice(AGGREGATES)(self, scope) for _ in range(self.rng.randint(1, 4))]
+        if not any(a.number for a in aggregates):
+            aggregates.append(self.aggregate(scope))
+        return sorted(aggregates, key=lambda a: not a.number)
 
     def key(self, scope: list[Expression]) -> Expression:
         """Return a group key."""
@@ -203,7 +238,42 @@ class Queries:
         body = f"SELECT m.a0 AS x, n.a0 AS y FROM ({one.sql}) m CROSS JOIN ({other.sql}) n"
         return self._query(body, settings, one, other, above=above)
 
+    def _sets(self, settings: PrivacySettings, threshold: int) -> Query:
+        """Several grouping sets: a measurement each, one below the other; keys that a set leaves out are NULL."""
+        read = self.relations.read(protected=True, depth=self.depth)
+        scope = list(read.scope)
+        keys = self.keys(scope, self.rng.randint(1, 3)) or [self.key([c for c in scope if not c.entity])]
+        aggregates = self.aggregates(scope)[:2]
+        texts = [k.sql if not k.constant and self.rng.random() < 0.7 else str(i + 1) for i, k in enumerate(keys)]
+        word, by, sets = random_sets(self.rng, texts)
+        having = self.rng.random() < 0.15
+        shown = [f"{k.sql} AS g{i}" for i, k in enumerate(keys)]
+        shown += [f"{a.sql} AS a{i}" for i, a in enumerate(aggregates)]
+        shown += [f"GROUPING({texts[0]}) AS left_out"]
+        body = f"SELECT {', '.join(shown)} FROM {read.sql} GROUP BY {by}"
+        body += f" HAVING {aggregates[0].sql} > 1" if having else ""
+        noted = [replace(a, constructs=(*a.constructs, word)) for a in aggregates]
+        asked = [
+            self._grouped(body, read, [keys[i] for i in chosen], noted, having=having, threshold=threshold)
+            for chosen in sets
+        ]
 
-def random_query(rng: random.Random) -> Query:
-    """Return a random query in a random room; nearly all have a private meaning."""
-    return Queries(rng).query()
+        def above(given: list[Released]) -> Released:
+            found = []
+            for chosen, rows in zip(sets, given, strict=True):
+                for row in rows:
+                    known = dict(zip(chosen, row, strict=False))
+                    found.append([*(known.get(i) for i in range(len(keys))), *row[len(chosen) :], int(0 not in chosen)])
+            return found
+
+        return self._query(body, settings, *asked, above=above)
+
+
+def random_query(rng: random.Random, *, depth: int = 2) -> Query:
+    """Return a random query in a random room; nearly all have a private meaning.
+
+    Args:
+        rng: of all choices.
+        depth: of subqueries in FROM; 0: no subqueries, and simpler expressions.
+    """
+    return Queries(rng, depth=depth).query()

@@ -7,22 +7,24 @@ compiler is used.
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from tests.soundness import meaning as mean
-from tests.soundness.aggregates import Part
+from tests.soundness.parts import SUMS, Part
+from tests.soundness.reference_distinct import Different, different
+from tests.soundness.reference_grids import grid, grid_of, present, steps_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from tests.soundness.aggregates import Aggregate
-    from tests.soundness.expressions import Expression, Row
+    from tests.soundness.expressions import Row
+    from tests.soundness.parts import Aggregate
     from tests.soundness.queries import Asked
+    from tests.soundness.reference_bins import Bins
     from tests.soundness.schemas import Rows
 
 HARD_LIMIT = 4
@@ -37,57 +39,6 @@ class Bounds:
     groups: int
     rows: int
     count_unit: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Grid:
-    """The whole steps on which the values of one expression lie."""
-
-    unit: Fraction
-    lowest: int
-    highest: int
-    middle: int
-    ends: tuple[Fraction, Fraction]
-
-    @property
-    def heaviest(self) -> int:
-        return max(abs(self.lowest - self.middle), abs(self.highest - self.middle), 1)
-
-    def steps(self, value: Any) -> int | None:
-        """Return the nearest step, from the middle; None for NULL, NaN and infinities."""
-        if value is None or not math.isfinite(value):
-            return None
-        there = float(value) * float(1 / self.unit)
-        if not math.isfinite(there):
-            return (self.highest if there > 0 else self.lowest) - self.middle
-        away = Fraction(there - float(self.middle))
-        return max(self.lowest - self.middle, min(self.highest - self.middle, round(away)))
-
-
-def grid(x: Expression, *, centred: bool) -> Grid:
-    """Return the grid of an expression with a closed range."""
-    lo, hi = x.range
-    assert lo is not None
-    assert hi is not None
-    return _grid(min(lo, hi), max(lo, hi), centred=centred)
-
-
-@cache
-def _grid(lo: Fraction, hi: Fraction, *, centred: bool) -> Grid:
-    """Return the grid for a declared range: a power of two of at most 2^-20 of it."""
-    if lo == hi:
-        lo, hi = min(lo, Fraction(0)), max(hi, Fraction(0))
-    if lo == hi:
-        hi = Fraction(1)
-    width = hi - lo if centred else max(abs(lo), abs(hi))
-    unit = Fraction(1)
-    while unit > width / 2**20:
-        unit /= 2
-    while unit * 2 <= width / 2**20:
-        unit *= 2
-    lowest, highest = math.floor(lo / unit), math.ceil(hi / unit)
-    middle = (lowest + highest) // 2 if centred else 0
-    return Grid(unit=unit, lowest=lowest, highest=highest, middle=middle, ends=(lo, hi))
 
 
 def bounds(asked: Asked, stated: Mapping[str, str]) -> Bounds:
@@ -124,6 +75,7 @@ class Measured:
         self.asked, self.database, self.stated = asked, database, stated
         self.bounds = bounds(asked, stated)
         self._known: dict[tuple[Any, ...], dict[Group, int]] = {}
+        self._steps: dict[tuple[Any, ...], Callable[[Row], int]] = {}
         self.public = _public_groups(asked, database) if public is None else public
         self.by_entity: dict[Any, dict[Group, list[Row]]] = defaultdict(lambda: defaultdict(list))
         for entity, row in asked.read.rows(database):
@@ -146,8 +98,8 @@ class Measured:
         return {g for groups in self.by_entity.values() for g in groups}
 
     def integers(self, part: Part, *, gaussian: bool) -> dict[Group, int]:
-        """Return the bounded total of every group in steps."""
-        key = part.name, part.x.range if part.x is not None else None, gaussian
+        """Return the bounded total of every group in steps; of a part that is no list of bins."""
+        key = part.name, part.ranges, gaussian
         if key in self._known:
             return self._known[key]
         totals = self._known[key] = dict.fromkeys(self.groups, 0)
@@ -157,47 +109,83 @@ class Measured:
                 totals[group] += self._scaled(part, self._value(part, rows), counts, group, gaussian=gaussian)
         return totals
 
+    def cells(self, part: Part, on: Bins, *, gaussian: bool) -> dict[Group, dict[int, int]]:
+        """Return the bounded count of every bin of every group in steps; bins that hold nothing are left out."""
+        assert part.x is not None
+        found: dict[Group, dict[int, int]] = {g: {} for g in self.groups}
+        for groups in self.by_entity.values():
+            placed = {g: Counter(on.bin_of(part.x.of(row)) for row in rows) for g, rows in groups.items()}
+            counts = {g: sum(n for place, n in per_bin.items() if place is not None) for g, per_bin in placed.items()}
+            for group, per_bin in placed.items():
+                for place, n in per_bin.items():
+                    if place is not None:
+                        weighed = self._weighed(n * STEPS_OF_A_COUNT, counts, self.bounds.rows, gaussian=gaussian)
+                        found[group][place] = found[group].get(place, 0) + weighed
+        return {g: {place: n for place, n in per_bin.items() if n} for g, per_bin in found.items()}
+
+    def different(self, part: Part, *, gaussian: bool) -> Different:
+        """Return what is known of the numbers of different values."""
+        return different(
+            self.by_entity.values(),
+            self.groups,
+            part,
+            most_groups=self.bounds.groups,
+            most_rows=self.bounds.rows,
+            gaussian=gaussian,
+        )
+
     def heaviest(self, part: Part) -> int:
         """Return the most steps that one row, or one entity, has."""
-        if part.kind in ("sum", "centred sum"):
-            assert part.x is not None
-            return grid(part.x, centred=part.kind == "centred sum").heaviest
-        return self.bounds.count_unit
+        if part.kind in SUMS:
+            return grid_of(part).heaviest
+        if part.kind == "distinct":
+            return 1
+        return STEPS_OF_A_COUNT if part.kind == "bins" else self.bounds.count_unit
 
-    def sensitivity(self, part: Part, *, gaussian: bool) -> int:
-        """Return the norm to which an entity is clipped; squared for Gaussian noise."""
+    def sensitivity(self, part: Part, *, gaussian: bool, levels: int = 1) -> int:
+        """Return the norm to which an entity is clipped; squared for Gaussian noise.
+
+        Args:
+            part: which.
+            gaussian: whether it is the L2 norm.
+            levels: of bins: how often each row is counted.
+        """
         one = self.heaviest(part) * (1 if part.kind == "entities" else self.bounds.rows)
-        return self.bounds.groups * (one * one if gaussian else one)
+        return levels * self.bounds.groups * (one * one if gaussian else one)
 
     def unit(self, part: Part) -> Fraction:
         """Return what one step is worth."""
-        if part.kind in ("sum", "centred sum"):
-            assert part.x is not None
-            return grid(part.x, centred=part.kind == "centred sum").unit
-        return Fraction(1, self.bounds.count_unit)
+        return grid_of(part).unit if part.kind in SUMS else Fraction(1, self.heaviest(part))
 
     def _count(self, part: Part, rows: list[Row]) -> int:
         """Return how many rows of an entity and group the part counts, or sums."""
-        if part.kind == "entities":
-            return 1
         if part.x is None:
-            return len(rows)
-        return sum(_present(part.x.of(row)) for row in rows)
+            return 1 if part.kind == "entities" else len(rows)
+        found = sum(present(part.x.of(row)) for row in rows)
+        return min(found, 1) if part.kind == "entities" else found
 
     def _value(self, part: Part, rows: list[Row]) -> int:
-        if part.kind in ("sum", "centred sum"):
-            assert part.x is not None
-            on = grid(part.x, centred=part.kind == "centred sum")
-            return sum(on.steps(part.x.of(row)) or 0 for row in rows)
+        if part.kind in SUMS:
+            return sum(map(self._steps_of(part), rows))
         return self._count(part, rows) * self.bounds.count_unit
+
+    def _steps_of(self, part: Part) -> Callable[[Row], int]:
+        key = part.name, part.ranges
+        if key not in self._steps:
+            self._steps[key] = steps_of(part)
+        return self._steps[key]
 
     def _scaled(self, part: Part, value: int, counts: dict[Group, int], group: Group, *, gaussian: bool) -> int:
         """Return the value, scaled down where the entity's counts are above the norm, and cut toward zero."""
         rows = 1 if part.kind == "entities" else self.bounds.rows
-        if not self.asked.keys:
-            if part.kind == "entities" or counts[group] <= rows:
-                return value
-            return math.trunc(Fraction(value * rows, counts[group]))
+        if self.asked.keys:
+            return self._weighed(value, counts, rows, gaussian=gaussian)
+        if part.kind == "entities" or counts[group] <= rows:
+            return value
+        return math.trunc(Fraction(value * rows, counts[group]))
+
+    def _weighed(self, value: int, counts: dict[Group, int], rows: int, *, gaussian: bool) -> int:
+        """Return the value, scaled down where all of the entity's groups together are above the norm."""
         if not gaussian:
             norm, most = sum(counts.values()), self.bounds.groups * rows
             return math.trunc(Fraction(value * most, norm)) if norm > most else value
@@ -209,13 +197,13 @@ class Measured:
         return math.trunc(Fraction(value * weight, 2**30))
 
     def released(
-        self, numbers: Callable[[Aggregate, Part], tuple[dict[Group, int], Part]], *, entities: dict[Group, int]
+        self, numbers: Callable[[Aggregate, Part], tuple[dict[Group, Any], Part]], *, entities: dict[Group, int]
     ) -> list[list[Any]]:
         """Return keys and aggregates of every group without noise, after HAVING and the smallest group.
 
         Args:
-            numbers: of a part of an aggregate: group -> steps, and the part as it was measured: a sum may have been
-                taken around the middle.
+            numbers: of a part of an aggregate: group -> steps, or the histogram of its bins; and the part as it was
+                measured: a sum may have been taken around the middle.
             entities: group -> steps; read where a smallest group is asked for.
         """
         found = []
@@ -232,9 +220,9 @@ class Measured:
         self,
         aggregate: Aggregate,
         group: Group,
-        numbers: Callable[[Aggregate, Part], tuple[dict[Group, int], Part]],
+        numbers: Callable[[Aggregate, Part], tuple[dict[Group, Any], Part]],
     ) -> dict[str, Any]:
-        """Return part's name -> its number as it is shown; of a centred sum also the ends and the middle."""
+        """Return part's name -> its number as it is shown; of sums around a middle also that, and the ends."""
         shown: dict[str, Any] = {}
         for part in aggregate.parts:
             steps, seen = numbers(aggregate, part)
@@ -247,16 +235,15 @@ class Measured:
                 if part.kind == "sum":  # what was taken off each value is put back with their count
                     counts, count = numbers(aggregate, Part(kind="values", x=seen.x))
                     shown[part.name] += middle * self._shown(count, counts[group])
+            elif seen.kind in SUMS:
+                on = grid_of(seen)
+                shown[f"middle of {part.name}"] = float(on.middle * on.unit)
         return shown
 
-    def _shown(self, part: Part, steps: int) -> Any:
-        if part.kind in ("sum", "centred sum"):
+    def _shown(self, part: Part, steps: Any) -> Any:
+        if part.kind in SUMS:
             return float(steps) * float(self.unit(part))
-        return round(steps / self.bounds.count_unit)
-
-
-def _present(value: Any) -> bool:
-    return value is not None and not (isinstance(value, float) and not math.isfinite(value))
+        return steps if part.kind == "bins" else round(Fraction(steps, self.heaviest(part)))
 
 
 def _public_groups(asked: Asked, database: Rows) -> set[Group] | None:

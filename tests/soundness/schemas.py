@@ -206,6 +206,8 @@ class _Tables:
             columns.append(Column(name=column, type=kind, native_type=NATIVE[kind]))
             if kind in (T.INTEGER, T.DOUBLE, T.DECIMAL) and self.rng.random() < 0.7:
                 bounds[column.lower()] = _bounds(self.rng)
+            if kind in (T.DATE, T.TIMESTAMP) and self.rng.random() < 0.6:
+                bounds[column.lower()] = _moments(self.rng, kind)
             if kind in DOMAINS and self.rng.random() < 0.45:
                 listed = DOMAINS[kind]
                 domains[column.lower()] = Domain(
@@ -247,6 +249,13 @@ def _bounds(rng: random.Random) -> ColumnBounds:
         ]
     )
     return ColumnBounds(lo=Fraction(lo), hi=Fraction(hi))
+
+
+def _moments(rng: random.Random, kind: ColumnType) -> ColumnBounds:
+    """Return a range of dates or timestamps: of days, of a century, of all there are."""
+    lo, hi = rng.choice([(18262, 18291), (18320, 18322), (-25567, 25567), (-719162, 2932896)])
+    unit = 1 if kind is T.DATE else 86_400_000_000
+    return ColumnBounds(lo=Fraction(lo * unit), hi=Fraction(hi * unit), kind=kind)
 
 
 def random_rows(rng: random.Random, schema: Schema) -> Rows:

@@ -6,22 +6,20 @@ Seeds are fixed. `python -m tests.fuzz meanings --pairs 100000` looks for more t
 from __future__ import annotations
 
 import random
-import re
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
-from tests.soundness.check import FEATURES, Bench, check_many, check_one
+from tests.soundness.check import FEATURES, Bench, check_one
+from tests.soundness.ci_runs import PAIRS, WHOLE, tried
+from tests.soundness.mistakes import rewritten, with_columns
 from tests.soundness.queries import random_query
 
-PAIRS = 500
 
-
-@pytest.mark.parametrize("seed", [11, 12, 13, 14])
+@pytest.mark.parametrize("seed", WHOLE)
 def test_a_plan_without_noise_is_what_its_query_means_and_its_neighbours_are_near(seed):
     """B-01: 4 x 500 pairs of query and database, and as many neighbouring databases."""
-    counted, found = check_many(seed=seed, pairs=PAIRS)
+    counted, found = tried(seed)
     assert [(f.what, f.query.sql) for f in found] == []
     assert min(counted["meanings"], counted["neighbours"]) >= PAIRS
     assert counted["accepted"] >= 30
@@ -30,35 +28,6 @@ def test_a_plan_without_noise_is_what_its_query_means_and_its_neighbours_are_nea
     assert counted["refused"] <= 0.3 * counted["accepted"]
     # What is compared is not the easy part only.
     assert [what for what in FEATURES if not counted[f"with {what}"]] == []
-
-
-def rewritten(pattern, to):
-    """Return a change of a plan: of its exact queries' text."""
-
-    def changed(plan):
-        return replace(
-            plan,
-            measurements=tuple(replace(m, exact_sql=re.sub(pattern, to, m.exact_sql)) for m in plan.measurements),
-        )
-
-    return changed
-
-
-def with_columns(**changes):
-    """Return a change of a plan: of what it declares of each measured column."""
-
-    def changed(plan):
-        return replace(
-            plan,
-            measurements=tuple(
-                replace(
-                    m, columns=tuple(replace(c, **{k: f(getattr(c, k)) for k, f in changes.items()}) for c in m.columns)
-                )
-                for m in plan.measurements
-            ),
-        )
-
-    return changed
 
 
 MISTAKES = {

@@ -1,0 +1,23 @@
+"""The random runs of CI, each made once for all tests that look at it. Seeds are fixed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import cache
+
+from tests.soundness.check import Found, check_many
+
+PAIRS = 500
+WHOLE = (11, 12, 13, 14)
+"""Seeds of runs with subqueries, each query over many databases."""
+
+SIMPLE = (21, 22)
+"""Seeds of runs over plain tables and joins: more queries, and so more aggregates, in the same time."""
+
+
+@cache
+def tried(seed: int) -> tuple[Counter[str], list[Found]]:
+    """Return what one run compared, and what it found."""
+    if seed in WHOLE:
+        return check_many(seed=seed, pairs=PAIRS, databases=16)
+    return check_many(seed=seed, pairs=PAIRS, databases=8, depth=0)
