@@ -23,9 +23,9 @@ def test_a_plan_without_noise_is_what_its_query_means_and_its_neighbours_are_nea
     assert [(f.what, f.query.sql) for f in found] == []
     assert min(counted["meanings"], counted["neighbours"]) >= PAIRS
     assert counted["accepted"] >= 30
-    assert counted["releases"] >= 0.8 * counted["accepted"]
+    assert counted["releases"] >= 0.7 * counted["accepted"]
     assert counted["over the hard limit"] <= 0.1 * counted["meanings"]
-    assert counted["refused"] <= 0.3 * counted["accepted"]
+    assert counted["refused"] <= 0.4 * counted["accepted"]
     # What is compared is not the easy part only.
     assert [what for what in FEATURES if not counted[f"with {what}"]] == []
 
