@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.breadth.cases import Suite, no_meaning, not_yet, rewritten, set_elsewhere, supported
+from tests.breadth.cases import Suite, no_meaning, rewritten, set_elsewhere, supported
 
 _BAD_CTES, _BAD = "test_exception_privparser_ctes.py", "test_exception_privparser_non_ctes.py"
 _CTES, _PLAIN = "test_privparser_ctes.py", "test_privparser_non_ctes.py"
@@ -115,12 +115,12 @@ _POINTS = (
         "SELECT hashed_email, 'spend' AS k, CAST(spend AS INTEGER) AS v FROM customers) u GROUP BY k",
         why="a UNION ALL of the columns says the same",
     ),
-    not_yet(
+    supported(
         "rows multiplied by an array written out",
-        "SELECT COUNT(*) AS n FROM customers, LATERAL FLATTEN(input => ARRAY_CONSTRUCT(30, 60)) f",
+        "WITH p AS (SELECT c.hashed_email, a.value AS x, b.value AS y FROM customers c, "
+        "LATERAL FLATTEN(input => ARRAY_CONSTRUCT(30, 60)) a, LATERAL FLATTEN(input => ARRAY_CONSTRUCT(40, 80)) b) "
+        "SELECT x, COUNT(y) AS n, COUNT(DISTINCT y) AS d FROM p GROUP BY x",
         {_CTES: "27-28", _BAD_CTES: "37-38"},
-        rule="unsupported_source",
-        why="there are no arrays",
     ),
     # refused by the peer
     supported(

@@ -28,6 +28,7 @@ ROWS: dict[str, list[tuple[object, ...]]] = {
             f"2024-02-{n % 28 + 1:02} 10:00:00",
             n % 2 == 0,
             None,
+            ["['a', 'b']", "['b', NULL]", "[]"][n % 3],
         )
         for n in range(60)
     ],

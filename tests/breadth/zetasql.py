@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.breadth.cases import Numbers, Suite, no_meaning, not_yet, rewritten, set_elsewhere, supported
+from tests.breadth.cases import Numbers, Suite, no_meaning, rewritten, set_elsewhere, supported
 
 A, D = "analyzer/anonymization", "analyzer/differential_privacy"
 CA, CD = "compliance/anonymization", "compliance/differential_privacy"
@@ -791,18 +791,49 @@ _POINTS = (
         why="a sample adds error and takes nothing off the price; one by blocks or a number of rows depends on others",
         rewrite=_COUNT,
     ),
-    not_yet(
-        "columns that hold arrays, and arrays written out",
-        "SELECT f.value, COUNT(*) AS n FROM customers c, LATERAL FLATTEN(input => c.other) f GROUP BY 1",
-        {
-            f"{A}.test": "54-55, 68-70, 144-148",
-            f"{D}.test": "31-33, 81-85",
-            f"{D}_array.test": "1-2",
-            f"{A}_subquery.test": "8",
-            f"{D}{WHERE}": "8",
-        },
-        rule="unsupported_source",
-        why="columns have simple types; the owner links a table with one row per element",
+    supported(
+        "columns that hold arrays, and their elements as rows",
+        "SELECT f.value, COUNT(*) AS n FROM customers c INNER JOIN UNNEST(c.tags) AS f(value) ON TRUE GROUP BY f.value",
+        {f"{A}.test": "54-55", f"{D}_array.test": "1-2"},
+    ),
+    supported(
+        "rows of an array written out, if there is a private result, or if it is among them",
+        "SELECT u FROM UNNEST([1, 60]) AS u WHERE EXISTS (SELECT COUNT(*) FROM flights) "
+        "AND u IN (SELECT COUNT(*) FROM flights)",
+        {f"{A}.test": "69-70", f"{D}.test": "32-33"},
+    ),
+    supported(
+        "an array of a private result, made rows of",
+        "SELECT n FROM UNNEST(ARRAY(SELECT COUNT(*) FROM flights)) AS n",
+        {f"{A}.test": "68", f"{D}.test": "31"},
+    ),
+    rewritten(
+        "a group key that is a subquery over an array written out, of two rows where one value is wanted",
+        "SELECT dest, (SELECT a FROM UNNEST([1, 2]) AS e(a)) AS x, SUM(miles) AS s FROM flights GROUP BY 1, 2",
+        {f"{A}.test": "144-145, 148", f"{D}.test": "81-82, 85"},
+        rule="subquery_expression",
+        rewrite="SELECT dest, (SELECT MAX(a) FROM UNNEST([1, 2]) AS e(a)) AS x, SUM(miles) AS s FROM flights "
+        "GROUP BY 1, 2",
+        why="it would fail when it runs; an aggregate gives one value",
+    ),
+    rewritten(
+        "an array filtered by a lambda, as a group key or beside one",
+        "SELECT dest, ARRAY_TO_STRING(FILTER(SPLIT(dest, ','), e -> e = 'x'), ',') AS x, SUM(miles) AS s FROM flights "
+        "GROUP BY 1, 2",
+        {f"{A}.test": "146-147", f"{D}.test": "83-84"},
+        rule="function_not_allowed",
+        rewrite="SELECT dest, CASE WHEN ARRAY_CONTAINS('x', SPLIT(dest, ',')) THEN 'x' ELSE '' END AS x, "
+        "SUM(miles) AS s FROM flights GROUP BY 1, 2",
+        why="ARRAY_CONTAINS asks for an element; FLATTEN in FROM and WHERE filter them",
+    ),
+    no_meaning(
+        "groups of one entity each, where an array of its own overlaps with one written out",
+        "SELECT c.hashed_email, COUNT(*) AS n FROM customers c WHERE ARRAYS_OVERLAP(c.tags, ['a', 'b']) GROUP BY 1",
+        {f"{A}_subquery.test": "8", f"{D}{WHERE}": "8"},
+        rule="rows_released",
+        why="each group is one entity",
+        rewrite="SELECT AVG(LEAST(n, 9)) AS a FROM (SELECT hashed_email, COUNT(*) AS n FROM customers "
+        "WHERE ARRAYS_OVERLAP(tags, ['a', 'b']) GROUP BY 1) q",
     ),
     no_meaning(
         "structs, protocol buffers and value tables, as columns, entities or results",

@@ -10,8 +10,9 @@ from cleanroom.adapters.duckdb_engine import DuckDbEngine
 from cleanroom.adapters.duckdb_sandbox import EngineLimits
 from cleanroom.adapters.parquet_tables import ParquetTableStore
 from cleanroom.errors import RunFailedError
-from cleanroom.rooms.tables import ObjectVersion, TableVersion
+from cleanroom.rooms.tables import Domain, EntityColumn, ObjectVersion, TablePolicy, TableVersion
 from tests.contract.tables import FLIGHTS, FLIGHTS_LINKED, copied, place_of, plan_of, put_flights, table_of
+from tests.unit.templates.compiling import compiled
 
 COUNT = "SELECT count(*)::BIGINT AS n FROM t0"
 BY_CARRIER = "SELECT carrier, count(*)::BIGINT AS n FROM t0 GROUP BY carrier ORDER BY carrier"
@@ -221,3 +222,19 @@ def test_what_is_spilled_is_gone_after_the_run(place, run, tmp_path):
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(RunFailedError):
         run(distinct, limits=replace(limits, spill_bytes=0))
+
+
+def test_an_array_column_of_a_file_is_flattened(place, run, tmp_path):
+    """The plan that the compiler makes, over a Parquet file."""
+    rows = "SELECT * FROM (VALUES ('e1', ['a', 'b', NULL]), ('e2', NULL), ('e3', ['b', 'b'])) v(who, tags)"
+    place.put("airline/flights/0.parquet", copied(rows, tmp_path))
+    columns = ParquetTableStore(place.objects).describe(owner="airline", name="flights").columns
+    table = replace(
+        FLIGHTS_LINKED,
+        columns=columns,
+        entity_columns=(EntityColumn(column="who", kind="email"),),
+        policy=TablePolicy(max_rows=5, max_groups=3, domains={"tags": Domain(values=("a", "b"))}),
+    )
+    sql = "SELECT f.value, COUNT(*) AS n FROM flights v, LATERAL FLATTEN(input => v.tags) f GROUP BY f.value"
+    answer = run(compiled(sql, tables=(table,))).to_pydict()
+    assert dict(zip(answer["k0"], answer["c0"], strict=True)) == {"a": 1, "b": 3, None: 1}

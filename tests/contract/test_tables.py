@@ -170,12 +170,27 @@ def test_a_refusal_does_not_depend_on_rows(place, store):
 
 
 def test_linked_columns_may_have_types_that_templates_cannot_use(place, store, tmp_path):
-    place.put("airline/flights/0.parquet", copied("SELECT 1 AS a, [1] AS b, {'c': 1, 'd': 2} AS e, 'x' AS f", tmp_path))
+    rows = "SELECT 1 AS a, [[1]] AS b, {'c': 1, 'd': 2} AS e, 'x' AS f, [{'c': 1}] AS g, MAP {'k': 1} AS h"
+    place.put("airline/flights/0.parquet", copied(rows, tmp_path))
     columns = store.describe(owner="airline", name="flights").columns
     assert [(c.name, c.type) for c in columns] == [
         ("a", ColumnType.INTEGER), ("b", ColumnType.OTHER), ("e", ColumnType.OTHER), ("f", ColumnType.TEXT),
+        ("g", ColumnType.OTHER), ("h", ColumnType.OTHER),
     ]  # fmt: skip
     assert store.resolve(replace(FLIGHTS_LINKED, columns=columns))
-    changed = (*columns[:3], Column(name="f", type=ColumnType.TEXT, native_type="BLOB"))
+    changed = (*columns[:3], Column(name="f", type=ColumnType.TEXT, native_type="BLOB"), *columns[4:])
     with pytest.raises(TableUnreadableError):
         store.resolve(replace(FLIGHTS_LINKED, columns=changed))
+
+
+def test_arrays_of_simple_values_are_linked_as_such_and_their_elements_are_pinned(place, store, tmp_path):
+    rows = "SELECT ['x'] AS a, [1::INTEGER] AS b, [1.5::DECIMAL(10,2), NULL] AS c, [TIMESTAMP '2024-01-01'] AS d"
+    place.put("airline/flights/0.parquet", copied(rows, tmp_path))
+    columns = store.describe(owner="airline", name="flights").columns
+    assert {c.type for c in columns} == {ColumnType.ARRAY}
+    assert [c.native_type for c in columns] == ["VARCHAR[]", "INTEGER[]", "DECIMAL(10,2)[]", "TIMESTAMP[]"]
+    linked = replace(FLIGHTS_LINKED, columns=columns)
+    assert store.resolve(linked)
+    place.put("airline/flights/0.parquet", copied(rows.replace("1::INTEGER", "1::BIGINT"), tmp_path))
+    with pytest.raises(TableUnreadableError):
+        store.resolve(linked)

@@ -53,6 +53,7 @@ NATIVE = {
     T.DATE: "DATE",
     T.TIMESTAMP: "TIMESTAMP",
     T.TEXT: "VARCHAR",
+    T.ARRAY: "VARCHAR[]",
 }
 SHAPES = {
     "visits": {
@@ -64,10 +65,18 @@ SHAPES = {
         "price": T.DECIMAL,
         "day": T.DATE,
         "active": T.BOOLEAN,
+        "tags": T.ARRAY,
     },
     "trips": {"who": T.TEXT, "code": T.TEXT, "miles": T.INTEGER, "fare": T.DOUBLE, "seen": T.TIMESTAMP},
     "lines": {"code": T.TEXT, "note": T.TEXT, "pieces": T.INTEGER, "amount": T.DOUBLE},
-    "own": {"email": T.TEXT, "segment": T.TEXT, "weight": T.DOUBLE, "n": T.INTEGER, "flag": T.BOOLEAN},
+    "own": {
+        "email": T.TEXT,
+        "segment": T.TEXT,
+        "weight": T.DOUBLE,
+        "n": T.INTEGER,
+        "flag": T.BOOLEAN,
+        "labels": T.ARRAY,
+    },
 }
 ENTITY = {"visits": "person", "trips": "who"}
 OWNER = {"visits": "airline", "trips": "airline", "lines": "airline", "own": "shop"}
@@ -95,6 +104,7 @@ VALUES: dict[ColumnType, list[Any]] = {
     ],
     T.BOOLEAN: [None, True, False],
     T.DATE: [None, date(2020, 2, 29), date(1, 1, 1), date(9999, 12, 31), date(1969, 12, 31)],
+    T.ARRAY: [None, [], [None], ["a"], ["a", "a", "X", None, "gold"], ["b"] * 40],
     T.TIMESTAMP: [None, *map(datetime.fromisoformat, ("2020-02-29T23:59:59.999999", "0001-01-01", "9999-12-31"))],
 }
 Rows = dict[str, list[tuple[Any, ...]]]
@@ -163,6 +173,8 @@ class Queries:
                 return self.one("TRUE", "FALSE", "NULL")
             case T.DATE:
                 return self.one("'2020-02-29'::DATE", "'0001-01-01'::DATE", "'nothing'::DATE")
+            case T.ARRAY:
+                return self.one("['a']", "['a', 'X', NULL, 'a']", "SPLIT('a-b-', '-')")
         return "'2020-02-29 10:00:00'::TIMESTAMP"
 
     def expression(self, wanted: ColumnType, scope: list[Source], depth: int = 2) -> str:
@@ -189,12 +201,15 @@ class Queries:
                     f"NULLIF({inner(T.TEXT)}, 'a')",
                     f"LEAST({inner(T.TEXT)}, {inner(T.TEXT)})",
                     f"{inner(T.TEXT)}::VARCHAR(1)",
+                    f"{inner(T.ARRAY)}[{self.one('0', '1', inner(T.INTEGER))}]",
+                    f"ARRAY_TO_STRING({inner(T.ARRAY)}, '-')",
                 )
             case T.INTEGER:
                 return self.one(
                     f"({inner(T.INTEGER)} {self.one('+', '-', '*')} {inner(T.INTEGER)})",
                     f"({inner(T.INTEGER)} % {self.one('0', '-1', '7', inner(T.INTEGER))})",
                     f"LENGTH({inner(T.TEXT)})",
+                    f"{self.one('ARRAY_SIZE(', 'ARRAY_POSITION(' + inner(T.TEXT) + ', ')}{inner(T.ARRAY)})",
                     f"ABS({inner(T.INTEGER)})",
                     f"SIGN({inner(number)})",
                     f"{inner(self.one(T.TEXT, T.DOUBLE, T.DECIMAL, T.BOOLEAN))}::INTEGER",
@@ -226,6 +241,7 @@ class Queries:
                     f"{inner(kind)} BETWEEN {inner(kind)} AND {inner(kind)}",
                     f"{inner(T.TEXT)} LIKE '{self.one('%a%', '_', 'a%', '')}'",
                     f"{inner(T.INTEGER)} IN (0, 1, 7)",
+                    f"ARRAY_CONTAINS({inner(T.TEXT)}, {inner(T.ARRAY)})",
                 )
             case T.DATE:
                 return self.one(
@@ -341,9 +357,19 @@ class Queries:
             return Source(f"{cte} {alias}", alias, columns, entity)
         return Source(f"({body}) {alias}", alias, columns, entity)
 
+    def flattened(self, scope: list[Source]) -> Source:
+        """Return the elements of an array of the rows, or of one written out."""
+        array, alias = self.expression(T.ARRAY, scope, 1), self.name()
+        outer = self.one("", "", ", outer => TRUE")
+        columns = {"value": T.TEXT, "index": T.INTEGER}
+        return Source(f", LATERAL FLATTEN(input => {array}{outer}) {alias}", alias, columns, None)
+
     def joined(self, depth: int) -> tuple[str, list[Source]]:
         first = self.source(depth)
         text, scope = first.text, [first]
+        if self.rng.random() < 0.15:
+            scope.append(self.flattened(scope))
+            text += scope[-1].text
         while len(scope) < 3 and self.rng.random() < 0.45:
             other = self.source(depth - 1)
             if self.rng.random() < 0.1:

@@ -28,7 +28,7 @@ def test_no_accepted_query_shows_more_of_an_entity_than_is_declared():
     assert counted["accepted"] >= 60
 
 
-KINDS = ("join", "several tables", "subquery", "private", "public", "gaussian", "estimate", "other row")
+KINDS = ("join", "several tables", "subquery", "private", "public", "gaussian", "estimate", "other row", "array")
 
 
 def test_the_fuzzer_asks_joins_subqueries_and_private_and_public_groups():
@@ -42,6 +42,7 @@ def test_the_fuzzer_asks_joins_subqueries_and_private_and_public_groups():
             continue
         seen["join"] += "JOIN" in case.sql
         seen["several tables"] += len(plan.tables) > 1
+        seen["array"] += "FLATTEN" in case.sql
         seen["subquery"] += "(SELECT" in case.sql or "WITH" in case.sql
         for m in plan.measurements:
             seen["private"] += m.partition_selection is not None

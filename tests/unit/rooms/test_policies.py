@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cleanroom.errors import InvalidRequestError
+from cleanroom.rooms.native_types import column_type
 from cleanroom.rooms.policies import policy_as_json, policy_from_json
 from cleanroom.rooms.tables import Column, ColumnBounds, ColumnType, TablePolicy
 
@@ -70,6 +71,24 @@ def test_ranges_of_dates_and_timestamps_are_days_and_microseconds():
         "at": ["2024-01-01 00:00:00", "2024-01-01 00:00:01.500000"],
     }
     assert policy_from_json(policy_as_json(policy), COLUMNS) == policy
+
+
+def test_what_is_declared_of_an_array_is_about_its_elements():
+    """A range for numbers, a list of values for texts; neither for arrays of what has none."""
+    natives = {"tags": "VARCHAR[]", "scores": "INTEGER[]", "days": "DATE[]", "many": "VARCHAR[][]"}
+    columns = tuple(Column(name=n, type=column_type(t), native_type=t) for n, t in natives.items())
+    declared = {
+        "bounds": {"scores": [0, 10], "days": ["2024-01-01", "2024-01-31"]},
+        "domains": {"tags": ["a", "b"], "scores": {"range": [1, 3]}},
+    }
+    policy = policy_from_json(declared, columns)
+    assert policy.bounds["scores"] == ColumnBounds(lo=Fraction(0), hi=Fraction(10))
+    assert policy.bounds["days"].kind is ColumnType.DATE
+    assert policy.domains["tags"].values == ("a", "b")
+    assert policy_from_json(policy_as_json(policy), columns) == policy
+    for wrong in ({"bounds": {"tags": [0, 1]}}, {"domains": {"scores": ["a"]}}, {"domains": {"many": ["a"]}}):
+        with pytest.raises(InvalidRequestError):
+            policy_from_json(wrong, columns)
 
 
 def test_a_policy_comes_back_as_it_was_declared():

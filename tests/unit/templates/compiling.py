@@ -27,6 +27,7 @@ NATIVE = {
     ColumnType.DATE: "DATE",
     ColumnType.TIMESTAMP: "TIMESTAMP",
     ColumnType.TEXT: "VARCHAR",
+    ColumnType.ARRAY: "VARCHAR[]",
     ColumnType.OTHER: "STRUCT(a INTEGER)",
 }
 
@@ -57,6 +58,7 @@ CUSTOMERS = LinkedTable(
         seen=T.TIMESTAMP,
         active=T.BOOLEAN,
         other=T.OTHER,
+        tags=T.ARRAY,
     ),
     entity_columns=(EntityColumn(column="hashed_email", kind="email"),),
     policy=TablePolicy(
@@ -155,7 +157,8 @@ class Engine:
 
     def _make(self, source: str, table: LinkedTable) -> None:
         names = ['"' + c.name.replace('"', '""') + '"' for c in table.columns]
-        rows = self.rows.get(table.name, [])
+        width = len(table.columns)
+        rows = [(*row, *[None] * (width - len(row))) for row in self.rows.get(table.name, [])]
         given = pa.table(
             {
                 f"v{place}": pa.array([row[place] for row in rows], type=ARROW.get(c.type))

@@ -35,6 +35,8 @@ TYPES = {
     "u": T.TIMESTAMP,
     "p": T.BOOLEAN,
     "q": T.BOOLEAN,
+    "l": T.ARRAY,
+    "k": T.ARRAY,
 }
 NATIVE = {
     T.TEXT: "VARCHAR",
@@ -45,6 +47,8 @@ NATIVE = {
     T.TIMESTAMP: "TIMESTAMP",
     T.BOOLEAN: "BOOLEAN",
 }
+
+ELEMENTS = {"l": "VARCHAR[]", "k": "BIGINT[]"}
 
 _LONG = 4_100
 WILD_VALUES: dict[ColumnType, list[str | None]] = {
@@ -97,6 +101,12 @@ WILD_VALUES: dict[ColumnType, list[str | None]] = {
     ],
     T.BOOLEAN: [None, "true", "false"],
 }
+_LONG_ARRAY = f"[{', '.join(['7'] * 1_500)}]"
+ARRAYS: dict[str, list[str | None]] = {
+    "l": [None, "[]", "[NULL]", "['', 'x', NULL, 'x']", _LONG_ARRAY, f"['{'y' * _LONG}']", "['a-b', '\U0001f600']"],
+    "k": [None, "[]", "[NULL, 0]", "[1, 2, 40]", _LONG_ARRAY, "[-7]"],
+}
+"""Also the tame ones: no range is declared for texts, and the numbers are within theirs."""
 TAME_VALUES: dict[ColumnType, list[str | None]] = {
     T.TEXT: WILD_VALUES[T.TEXT][:12],
     T.INTEGER: [None, "-7", "-1", "0", "1", "3", "12", "40"],
@@ -115,7 +125,7 @@ _ENDS = {T.DATE: ("2019-12-30", "2022-01-02"), T.TIMESTAMP: ("2019-12-30 00:00:0
 def _bounds() -> dict[str, ColumnBounds]:
     found = {}
     for name, kind in TYPES.items():
-        if kind in (T.INTEGER, T.DOUBLE, T.DECIMAL):
+        if kind in (T.INTEGER, T.DOUBLE, T.DECIMAL) or name == "k":
             found[name] = ColumnBounds(lo=Fraction(-7), hi=Fraction(40))
         elif kind in _ENDS:
             lo, hi = (Fraction(moment_number(end, kind) or 0) for end in _ENDS[kind])
@@ -127,7 +137,7 @@ def table(*, bounds: bool) -> LinkedTable:
     return LinkedTable(
         owner="airline",
         name="tried",
-        columns=tuple(Column(name=n, type=t, native_type=NATIVE[t]) for n, t in TYPES.items()),
+        columns=tuple(Column(name=n, type=t, native_type=ELEMENTS.get(n) or NATIVE[t]) for n, t in TYPES.items()),
         entity_columns=(EntityColumn(column="who", kind="person"),),
         policy=TablePolicy(max_rows=5, max_groups=5, bounds=_bounds() if bounds else {}),
     )
@@ -187,6 +197,10 @@ OTHERS = (
     *("TO_CHAR(t, 'YYYY/MM/DD HH24:MI:SS')", "TO_CHAR(d, 'DY DD MON YYYY')", "DATE_PART('epoch_millisecond', t)"),
     *("LOG(x, f)", "LOG(2, f)", "ROUND(f, -2)", "FLOOR(f, -2)", "TRUNC(f, 15)", "POWER(f, 2)", "NVL2(a, d, e)"),
     *("REGEXP_REPLACE(a, '\\\\w', 'xxxxxxxx')", "REPLACE(a, 'x', 'yyyyyyyy')", "REGEXP_LIKE(a, '(a*)*b', 'is')"),
+    *("k[y]", "GET(k, 999)", "k[1000]", "ARRAY_CONTAINS(f, k)", "ARRAY_CONTAINS(NULL, l)", "ARRAY_POSITION(x, k)"),
+    *("SPLIT(a, 'x')[0]", "ARRAY_SIZE(SPLIT(a, '-'))", "ARRAY_TO_STRING(SPLIT(a, '-'), '----------------')"),
+    *("ARRAYS_OVERLAP(k, [x, y, NULL])", "[a, b][1]", "[x, f][x]", "ARRAY_MAX([d, e])", "ARRAY_TO_STRING(k, '')"),
+    *("ARRAY_MIN(l)", "l IS NULL", "ARRAY_TO_STRING([p, q], ',')"),
     *("CONCAT_WS(a, b, a, b)", "RPAD(a, 4096, '😀')", "a || a || a", "SUBSTR(a, -5, 2)", "SPLIT_PART(a, '-', -2)"),
     *(
         "COALESCE(MONTH(d), 0)",
@@ -205,7 +219,7 @@ def scope(of: LinkedTable) -> RowScope:
 
 def compiled(text: str, rows: RowScope) -> Scalar:
     (parsed,) = sqlglot.parse_one(f"SELECT {text}", read="snowflake").expressions
-    return translate(parsed, rows)
+    return translate(parsed, rows, arrays=True)
 
 
 def examples() -> Iterator[str]:
@@ -238,7 +252,8 @@ def examples() -> Iterator[str]:
 
 def tried(*, bounds: bool) -> list[Tried]:
     rows = scope(table(bounds=bounds))
-    return [Tried(text=text, scalar=compiled(text, rows)) for text in (*examples(), *OTHERS)]
+    found = [Tried(text=text, scalar=compiled(text, rows)) for text in (*examples(), *OTHERS)]
+    return [one for one in found if one.scalar.type is not T.ARRAY]  # these are asked for an element in OTHERS
 
 
 def fill(connection: duckdb.DuckDBPyConnection, values: dict[ColumnType, list[str | None]]) -> None:
@@ -246,11 +261,11 @@ def fill(connection: duckdb.DuckDBPyConnection, values: dict[ColumnType, list[st
     width = max(map(len, values.values()))
     columns: dict[str, list[str | None]] = {}
     for name, kind in TYPES.items():
-        listed = values[kind]
+        listed = ARRAYS.get(name) or values[kind]
         second = name in ("b", "y", "g", "e", "u", "q")
         columns[name] = [listed[(j if second else i) % len(listed)] for i in range(width) for j in range(width)]
 
     connection.register("given", pa.table({n: pa.array(v, type=pa.string()) for n, v in columns.items()}))
-    listed_sql = ", ".join(f"CAST({n} AS {NATIVE[t]}) AS {n}" for n, t in TYPES.items())
+    listed_sql = ", ".join(f"CAST({n} AS {ELEMENTS.get(n) or NATIVE[t]}) AS {n}" for n, t in TYPES.items())
     connection.execute(f"CREATE TABLE tried AS SELECT {listed_sql} FROM given")
     connection.unregister("given")

@@ -19,7 +19,7 @@ from cleanroom.templates.trees import to_sql
 from tests.unit.templates.functions_tried import TAME_VALUES, WILD_VALUES, Tried, compiled, fill, scope, table, tried
 
 MEMORY = "SET memory_limit = '300MB'; SET max_temp_directory_size = '0MB'; SET TimeZone = 'UTC'"
-TEXTS_THAT_GROW = (exp.Concat, exp.DPipe, exp.ConcatWs, exp.Replace, exp.RegexpReplace, exp.Pad)
+TEXTS_THAT_GROW = (exp.Concat, exp.DPipe, exp.ConcatWs, exp.Replace, exp.RegexpReplace, exp.Pad, exp.ArrayToString)
 
 
 @pytest.fixture(scope="module")

@@ -46,14 +46,14 @@ def test_the_noisy_count_template_is_clean():
         (f"SELECT COUNT(*) {FROM},\n'file.parquet'", (2, "table_not_linked")),
         (f"SELECT COUNT(*) {FROM},\n read_csv('x')", (2, "table_not_linked")),
         (f"SELECT COUNT(*) {FROM}\nWHERE secret_function(p.a)", (2, "unknown_function")),
-        (f"SELECT COUNT(*) {FROM}\nWHERE initcap(p.a) = 'x'", (2, "unknown_function")),
+        (f"SELECT COUNT(*) {FROM}\nWHERE soundex(p.a) = 'x'", (2, "unknown_function")),
         (f"SELECT COUNT(*) {FROM}\nWHERE random() > 1", (2, "not_deterministic")),
         (f"SELECT COUNT(*) n,\nANY_VALUE(p.a) {FROM}", (2, "row_value_aggregate")),
         (f"SELECT COUNT(*) n,\nMIN(p.a) {FROM}", (2, "extreme_value")),
         (f"SELECT COUNT(*) n,\nROW_NUMBER() OVER (ORDER BY p.a) r {FROM}", (2, "window")),
         (f"SELECT\nCOUNT(*) OVER () n {FROM}", (2, "window")),
         (f"SELECT COUNT(*) {FROM}\nWHERE p.a IN ({{{{ ws | inclause }}}})", (2, "inclause_brackets")),
-        (f"SELECT COUNT(*) {FROM}\nWHERE MONTHS_BETWEEN(p.a, p.b) > 1", (2, "unknown_function")),
+        (f"SELECT COUNT(*) {FROM}\nWHERE JAROWINKLER_SIMILARITY(p.a, p.b) > 1", (2, "unknown_function")),
         (f"SELECT COUNT(*) {FROM}\nWHERE {{{{ w | sqlsafe }}}}", (2, "missing_policy_filter")),
         (f"SELECT COUNT(*) {FROM} GROUP BY\nIDENTIFIER({{{{ g }}}})", (2, "missing_policy_filter")),
         (
@@ -131,7 +131,7 @@ def test_no_refusal_is_foretold_where_the_compiler_has_none(text):
         "SELECT KURTOSIS(age) AS n FROM customers",
         "SELECT LISTAGG(city) AS n FROM customers",
         "SELECT ANY_VALUE(city) AS n FROM customers",
-        "SELECT COUNT(*) AS n FROM customers WHERE MONTHS_BETWEEN(seen, since) > 1",
+        "SELECT COUNT(*) AS n FROM customers WHERE JAROWINKLER_SIMILARITY(city, status) > 1",
     ],
 )
 @pytest.mark.parametrize("privacy", [EPSILON_ONE, OFF])
@@ -142,10 +142,10 @@ def test_a_refusal_that_is_foretold_happens(text, privacy):
         compiled(text, given=privacy)
 
 
-@pytest.mark.parametrize("name", ["MONTHS_BETWEEN", "STDDEV", "ARRAY_AGG", "COUNT_IF"])
+@pytest.mark.parametrize("name", ["JAROWINKLER_SIMILARITY", "STDDEV", "ARRAY_AGG", "COUNT_IF"])
 def test_calls_are_spelled_as_in_sql(name):
     """B-39"""
-    arguments = {"MONTHS_BETWEEN": "p.a, p.b"}.get(name, "p.a")
+    arguments = {"JAROWINKLER_SIMILARITY": "p.a, p.b"}.get(name, "p.a")
     assert any(f.sentence.startswith(f"{name} ") for f in lint(f"SELECT {name}({arguments}) AS n {FROM}"))
 
 

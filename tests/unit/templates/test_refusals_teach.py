@@ -163,10 +163,22 @@ TAUGHT = [
     ),
     ("SELECT «*» FROM customers", "star", "SELECT that names", "SELECT COUNT(*) AS n FROM (SELECT * FROM customers) q"),
     (
-        "SELECT COUNT(*) AS n FROM customers, LATERAL «FLATTEN(input => city)» f",
+        "SELECT COUNT(*) AS n FROM customers, «TABLE(GENERATOR(ROWCOUNT => 3))» f",
         "unsupported_source",
         "links as a table",
         "SELECT COUNT(*) AS n FROM customers, segments f",
+    ),
+    (
+        "SELECT COUNT(*) AS n FROM customers, LATERAL «FLATTEN(input => city)» f",
+        "type_mismatch",
+        "SPLIT a text",
+        "SELECT COUNT(*) AS n FROM customers, LATERAL FLATTEN(input => SPLIT(city, ' ')) f",
+    ),
+    (
+        "SELECT «tags», COUNT(*) AS n FROM customers GROUP BY 1",
+        "array_value",
+        "FLATTEN",
+        "SELECT f.value, COUNT(*) AS n FROM customers c, LATERAL FLATTEN(input => c.tags) f GROUP BY 1",
     ),
     ("SELECT «1» AS n", "no_from", "without FROM", "SELECT (SELECT COUNT(*) FROM customers) AS n"),
     (

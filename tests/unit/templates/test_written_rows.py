@@ -30,6 +30,7 @@ NAMES = "(VALUES ('X', 'ex'), ('Y', 'why'), ('W', 'double u')) v(city, name)"
         ("SELECT (SELECT COUNT(*) FROM customers) AS c, (SELECT COUNT(*) FROM flights) AS f", {(4, 4)}),
         ("SELECT city, COUNT(*) AS n FROM customers WHERE age < 25 GROUP BY 1 UNION ALL SELECT 'none', 0",
          {("X", 1), ("Y", 1), ("none", 0)}),
+        ("SELECT COUNT(*) AS n FROM customers UNION ALL (VALUES (1), (2))", {(4,), (1,), (2,)}),
         ("SELECT SUM(x) AS s FROM (VALUES (3), (4), (9)) v(x) WHERE x <= (SELECT COUNT(*) FROM flights)", {(7,)}),
         ("SELECT SUM(x * (SELECT COUNT(*) FROM flights)) AS s FROM (VALUES (3), (4)) v(x)", {(28,)}),
         ("SELECT x FROM (VALUES (3), (4)) v(x) QUALIFY SUM(x) OVER (ORDER BY x) <= (SELECT COUNT(*) FROM flights)",

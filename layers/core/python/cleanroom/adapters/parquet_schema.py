@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cleanroom.adapters.duckdb_sandbox import quoted
 from cleanroom.errors import TableUnreadableError
+from cleanroom.rooms.native_types import column_type
 from cleanroom.rooms.tables import Column, ColumnType
 
 if TYPE_CHECKING:
@@ -18,32 +18,6 @@ if TYPE_CHECKING:
 
 SAMPLED_VALUES = 1000
 _SAMPLED_PLACES = 20
-_TYPES: Mapping[str, ColumnType] = {
-    "TINYINT": ColumnType.INTEGER,
-    "SMALLINT": ColumnType.INTEGER,
-    "INTEGER": ColumnType.INTEGER,
-    "BIGINT": ColumnType.INTEGER,
-    "UTINYINT": ColumnType.INTEGER,
-    "USMALLINT": ColumnType.INTEGER,
-    "UINTEGER": ColumnType.INTEGER,
-    "FLOAT": ColumnType.DOUBLE,
-    "DOUBLE": ColumnType.DOUBLE,
-    "BOOLEAN": ColumnType.BOOLEAN,
-    "DATE": ColumnType.DATE,
-    "TIMESTAMP": ColumnType.TIMESTAMP,
-    "TIMESTAMP_NS": ColumnType.TIMESTAMP,
-    "TIMESTAMP WITH TIME ZONE": ColumnType.TIMESTAMP,
-    "VARCHAR": ColumnType.TEXT,
-}
-"""UBIGINT is left out: it does not fit in the 64 signed bits that exact integers have."""
-_DECIMAL = re.compile(r"DECIMAL\(\d+,\d+\)")
-
-
-def column_type(native_type: str) -> ColumnType:
-    """Return our type for one of DuckDB's; nested and unusual ones are OTHER."""
-    if _DECIMAL.fullmatch(native_type):
-        return ColumnType.DECIMAL
-    return _TYPES.get(native_type, ColumnType.OTHER)
 
 
 def read_columns(sandbox: Sandbox, address: str) -> tuple[Column, ...]:
@@ -57,10 +31,12 @@ def read_columns(sandbox: Sandbox, address: str) -> tuple[Column, ...]:
     position = 1  # 0 is the schema's root
     while position < len(rows):
         name, children, repetition, native_type = rows[position]
+        known = column_type(str(native_type))
+        nested = bool(children) and known is not ColumnType.ARRAY
         columns.append(
             Column(
                 name=name,
-                type=ColumnType.OTHER if children or repetition == "REPEATED" else column_type(native_type),
+                type=ColumnType.OTHER if nested or repetition == "REPEATED" else known,
                 native_type=str(native_type),
                 nullable=repetition != "REQUIRED",
             )

@@ -11,6 +11,7 @@ from itertools import pairwise
 from cleanroom.errors import InvalidRequestError
 from cleanroom.privacy.accounting import exact_fraction
 from cleanroom.rooms.moments import moment_number, moment_text
+from cleanroom.rooms.native_types import element_of
 from cleanroom.rooms.tables import Column, ColumnBounds, ColumnType, Domain, OwnedThrough, TablePolicy
 
 MAX_DOMAIN = 1_000_000  # values of one column; more combinations than this are refused anyway
@@ -166,6 +167,7 @@ def _flag(policy: Mapping[str, object], key: str) -> bool:
 
 def _bounds(value: object, column: Column) -> ColumnBounds:
     key = f"bounds.{column.name.lower()}"
+    column = element_of(column)
     if column.type in _MOMENTS:
         return _moment_bounds(value, column, key=key)
     if column.type not in _NUMBERS:
@@ -207,6 +209,7 @@ def _fraction(value: object, *, key: str) -> Fraction:
 
 def _domain(value: object, column: Column) -> Domain:
     key = f"domains.{column.name.lower()}"
+    column = element_of(column)
     if column.type not in (ColumnType.TEXT, ColumnType.INTEGER, ColumnType.BOOLEAN, ColumnType.DATE):
         raise InvalidRequestError(
             f"{key}: only text, integer, boolean and date columns have domains, and this one is {column.type.value}",

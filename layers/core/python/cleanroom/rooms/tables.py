@@ -9,7 +9,10 @@ from fractions import Fraction
 
 
 class ColumnType(StrEnum):
-    """The types that templates can use; a column of any other type is `OTHER` and cannot be named in a query."""
+    """The types that templates can use; a column of any other type is `OTHER` and cannot be named in a query.
+
+    An `ARRAY` holds values of one of the simple types; what they are says its native type (`rooms/native_types.py`).
+    """
 
     INTEGER = "integer"
     DECIMAL = "decimal"
@@ -18,6 +21,7 @@ class ColumnType(StrEnum):
     DATE = "date"
     TIMESTAMP = "timestamp"
     TEXT = "text"
+    ARRAY = "array"
     OTHER = "other"
 
 

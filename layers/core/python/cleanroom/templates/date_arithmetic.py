@@ -85,6 +85,27 @@ def date_difference(node: exp.Expr, translate: Translate) -> Scalar:
     return difference(start, end, unit)
 
 
+def months_between(node: exp.Expr, translate: Translate) -> Scalar:
+    """Return MONTHS_BETWEEN(end, start): whole where both are the same day of a month, or its last; else in 31sts."""
+    only(node, {"this", "expression"})
+    end, start = (moment(translate(child(node, name)), at=node) for name in ("this", "expression"))
+    months = difference(start, end, "MONTH")
+    parts = {}
+    for name, one in (("x", end), ("y", start)):
+        kind = one.type or ColumnType.DATE
+        parts[name] = combine(guarded(one), kind=kind, nullable=True, a=one)
+        of_day = (
+            "(EPOCH_US(:a) - EPOCH_US(CAST(CAST(:a AS DATE) AS TIMESTAMP)))" if kind is ColumnType.TIMESTAMP else "0"
+        )
+        into = f"CAST(DAY(:a) AS DOUBLE) + {of_day} / {MICROSECONDS_PER_DAY}e0"
+        parts[f"t{name}"] = combine(into, kind=ColumnType.DOUBLE, nullable=True, a=parts[name])
+    last = " AND ".join(f"CAST(:{n} AS DATE) = LAST_DAY(:{n})" for n in "xy")
+    text = f"TRY(:m + CASE WHEN DAY(:x) = DAY(:y) OR ({last}) THEN 0e0 ELSE (:tx - :ty) / 31 END)"
+    low, high = months.span.lo, months.span.hi
+    span = Span(lo=None if low is None else low - 1, hi=None if high is None else high + 1)
+    return combine(text, kind=ColumnType.DOUBLE, span=span, nullable=True, m=months, **parts)
+
+
 def _month_start(months: Scalar) -> Scalar:
     """Return the first day of a month, given its number; NULL outside the years 1 to 9999."""
     text = "TRY(MAKE_DATE(CASE WHEN :m BETWEEN 12 AND 119999 THEN :m // 12 END, :m % 12 + 1, 1))"

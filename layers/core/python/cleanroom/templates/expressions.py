@@ -7,6 +7,7 @@ from typing import NoReturn, Protocol
 from sqlglot import exp
 
 from cleanroom.errors import TemplateRefusedError
+from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.functions import allowed_function
 from cleanroom.templates.operators import OPERATORS
 from cleanroom.templates.other_rows import is_is_other, is_or_other, refuse_place
@@ -28,25 +29,43 @@ class Scope(Protocol):
         ...
 
 
-def translate(node: exp.Expr, scope: Scope) -> Scalar:
+def translate(node: exp.Expr, scope: Scope, *, arrays: bool = False) -> Scalar:
     """Return the checked DuckDB form of an expression.
+
+    Args:
+        node: from the parser.
+        scope: what names mean.
+        arrays: whether an array may stand here, as it may in functions of arrays, FLATTEN, and lists of subqueries.
 
     Raises:
         TemplateRefusedError: a construct without a rule, an unknown name, or types that do not fit.
     """
+    found = _translated(node, scope)
+    if found.type is ColumnType.ARRAY and not arrays:
+        refuse(
+            "an array has no value of its own here",
+            rule="array_value",
+            cure="take an element (x[0]), ask ARRAY_SIZE or ARRAY_CONTAINS, make a text with ARRAY_TO_STRING, or make "
+            "rows of it in FROM: t, LATERAL FLATTEN(input => t.x) f",
+            at=node,
+        )
+    return found
+
+
+def _translated(node: exp.Expr, scope: Scope) -> Scalar:
     whole = scope.whole(node)
     if whole is not None:
         return whole
     if isinstance(node, exp.Column):
         return scope.column(node)
-    handler = OPERATORS.get(type(node))
+    handler, arrays = OPERATORS.get(type(node)), isinstance(node, exp.Is)  # IS NULL takes anything
     if handler is None:
         allowed = allowed_function(node)
-        handler = allowed.handler if allowed is not None else None
-    if handler is None:
-        _refuse_node(node)
+        if allowed is None:
+            _refuse_node(node)
+        handler, arrays = allowed.handler, allowed.arrays
     try:
-        return handler(node, lambda inner: translate(inner, scope))
+        return handler(node, lambda inner: translate(inner, scope, arrays=arrays))
     except TemplateRefusedError as refusal:
         if refusal.line is not None:
             raise
@@ -110,9 +129,7 @@ _INSTEAD: dict[type[exp.Expr], str] = {
     exp.Parameter: "write {{ x }}, and pass x as an argument of the template",
     exp.Star: "name a column, or write COUNT(*)",
     exp.Distinct: "put SELECT DISTINCT into a subquery, and aggregate above it",
-    exp.Bracket: _FIELD,
     exp.Dot: _FIELD,
     exp.JSONExtract: _FIELD,
-    exp.Array: "write IN with a list, or OR",
     exp.Tuple: "compare the columns one by one, with AND",
 }

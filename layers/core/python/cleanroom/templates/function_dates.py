@@ -13,6 +13,7 @@ from cleanroom.templates.date_arithmetic import (
     date_from_parts,
     date_trunc,
     last_day,
+    months_between,
     time_slice,
     timestamp_from_parts,
     weekday_after,
@@ -82,6 +83,9 @@ DATE_FUNCTIONS: Mapping[type[exp.Expr], Allowed] = {
         "TIMESTAMPDIFF('hour', d, t)",
         reason=_ARITHMETIC,
         types="dates or timestamps → integer",
+    ),
+    exp.MonthsBetween: _allowed(
+        months_between, "MONTHS_BETWEEN(d, e)", reason=_CALENDAR.partition(";")[0], types="dates or timestamps → double"
     ),
     exp.DateFromParts: _allowed(
         date_from_parts, "DATE_FROM_PARTS(x, 12, 31)", reason=_ARITHMETIC, types="integers → date"

@@ -200,6 +200,29 @@ def _bits(text: str, *, two: bool = True) -> Handler:
     return handler
 
 
+def shift(node: exp.Expr, translate: Translate) -> Scalar:
+    """Return BITSHIFTLEFT or BITSHIFTRIGHT by a literal number of bits; NULL where 64 bits do not hold it."""
+    only(node, {"this", "expression", "requires_int128"})
+    left = isinstance(node, exp.BitwiseLeftShift)
+    word = "BITSHIFTLEFT" if left else "BITSHIFTRIGHT"
+    n = literal_integer(node.args.get("expression"), translate, least=0, most=63, what=f"the number of {word}")
+    a = whole(node, translate, what=word)
+    if left:
+        sql = "TRY_CAST(CAST(:a AS HUGEINT) * CAST(:n AS HUGEINT) AS BIGINT)"
+        return combine(sql, kind=ColumnType.INTEGER, nullable=True, a=a, n=constant(2**n))
+    sql = "CASE WHEN CAST(:a AS BIGINT) >= 0 THEN CAST(:a AS BIGINT) // CAST(:n AS HUGEINT) END"
+    return combine(f"CAST({sql} AS BIGINT)", kind=ColumnType.INTEGER, nullable=True, a=a, n=constant(2**n))
+
+
+def factorial(node: exp.Expr, translate: Translate) -> Scalar:
+    """Return FACTORIAL(x) for 0 to 20, which 64 bits hold; NULL for others."""
+    only(node, {"this"})
+    span = Span(lo=Fraction(1), hi=Fraction(math.factorial(20)))
+    sql = "CAST(FACTORIAL(CAST(CASE WHEN :a BETWEEN 0 AND 20 THEN :a END AS INTEGER)) AS BIGINT)"
+    a = whole(node, translate, what="FACTORIAL")
+    return combine(sql, kind=ColumnType.INTEGER, span=span, nullable=True, a=a)
+
+
 def width_bucket(node: exp.Expr, translate: Translate) -> Scalar:
     """Return WIDTH_BUCKET(x, low, high, n): 1 to n, 0 below and n + 1 from `high` on; the ends are literals."""
     only(node, {"this", "min_value", "max_value", "num_buckets"})
@@ -347,6 +370,21 @@ NUMBER_FUNCTIONS: Mapping[type[exp.Expr], Allowed] = {
         examples=("BITNOT(x)",),
         types="integer → integer",
         reason="-1 - x, which no 64-bit integer can make overflow",
+    ),
+    exp.BitwiseLeftShift: Allowed(
+        handler=shift,
+        examples=("BITSHIFTLEFT(x, 3)",),
+        types="integer → integer",
+        reason="by a literal number of bits; NULL where 64 bits do not hold it",
+    ),
+    exp.BitwiseRightShift: Allowed(
+        handler=shift,
+        examples=("BITSHIFTRIGHT(x, 3)",),
+        types="integer → integer",
+        reason="by a literal number of bits; NULL for negative numbers",
+    ),
+    exp.Factorial: Allowed(
+        handler=factorial, examples=("FACTORIAL(x)",), types="integer → integer", reason="NULL outside 0 to 20"
     ),
     exp.WidthBucket: Allowed(
         handler=width_bucket,

@@ -75,11 +75,12 @@ def escaped(node: exp.Expr, translate: Translate) -> Scalar:
     return _matched("LIKE" if isinstance(inner, exp.Like) else "ILIKE", inner, escape, translate)
 
 
-def _pattern(node: exp.Expr, translate: Translate, what: str) -> Pattern:
+def pattern_of(node: exp.Expr, translate: Translate, what: str) -> Pattern:
+    """Return the pattern that a call writes out."""
     return read_pattern(literal_text(node.args.get("expression"), translate, what=f"the pattern of {what}"), at=node)
 
 
-def _options(node: exp.Expr, name: str, translate: Translate, *, also: str = "") -> str:
+def options_of(node: exp.Expr, name: str, translate: Translate, *, also: str = "") -> str:
     """Return the engine's options for Snowflake's parameters: c, i and s mean the same in both."""
     if node.args.get(name) is None:
         return "c"
@@ -99,7 +100,7 @@ def regexp_like(node: exp.Expr, translate: Translate) -> Scalar:
     """Return whether the whole text matches a pattern."""
     only(node, {"this", "expression", "flag", "full_match"})
     a = text(node, translate, what="REGEXP_LIKE")
-    pattern, options = _pattern(node, translate, "REGEXP_LIKE"), _options(node, "flag", translate)
+    pattern, options = pattern_of(node, translate, "REGEXP_LIKE"), options_of(node, "flag", translate)
     word = "REGEXP_FULL_MATCH" if node.args.get("full_match") else "REGEXP_MATCHES"
     sql = f"{word}(:a, :p, :o)"
     return combine(sql, kind=ColumnType.BOOLEAN, a=a, p=constant(pattern.text), o=constant(options))
@@ -114,9 +115,9 @@ def regexp_substr(node: exp.Expr, translate: Translate) -> Scalar:
     if not node.args.get("null_if_no_match"):
         refuse_form("this function of another dialect", cure="write REGEXP_SUBSTR", at=node)
     a = text(node, translate, what="REGEXP_SUBSTR")
-    pattern = _pattern(node, translate, "REGEXP_SUBSTR")
+    pattern = pattern_of(node, translate, "REGEXP_SUBSTR")
     _first_only(node, translate, occurrence=1)
-    options = _options(node, "parameters", translate, also="e")
+    options = options_of(node, "parameters", translate, also="e")
     group = literal_integer(
         node.args.get("group") or exp.Literal.number(0), translate, least=0, most=pattern.groups, what="the group"
     )
@@ -131,7 +132,7 @@ def regexp_replace(node: exp.Expr, translate: Translate) -> Scalar:
     """Return the text with all matches of a pattern replaced by a literal, its first 4,096 characters."""
     only(node, {"this", "expression", "replacement", "position", "occurrence", "modifiers"})
     a = text(node, translate, what="REGEXP_REPLACE")
-    pattern = _never_empty(_pattern(node, translate, "REGEXP_REPLACE"), at=node)
+    pattern = _never_empty(pattern_of(node, translate, "REGEXP_REPLACE"), at=node)
     _first_only(node, translate, occurrence=0)
     new = ""
     if node.args.get("replacement") is not None:
@@ -139,7 +140,7 @@ def regexp_replace(node: exp.Expr, translate: Translate) -> Scalar:
     if "\\" in new:
         refuse_form("REGEXP_REPLACE with a reference to a group", cure="put in a plain text", at=node)
     within_growth(new, pattern.shortest, "REGEXP_REPLACE", at=node)
-    options = _options(node, "modifiers", translate) + "g"
+    options = options_of(node, "modifiers", translate) + "g"
     sql = f"LEFT(REGEXP_REPLACE(LEFT(:a, {LONGEST_TEXT}), :p, :n, :o), {LONGEST_TEXT})"
     p, n, o = constant(pattern.text), constant(new), constant(options)
     return combine(sql, kind=ColumnType.TEXT, a=a, p=p, n=n, o=o)
@@ -149,9 +150,9 @@ def regexp_count(node: exp.Expr, translate: Translate) -> Scalar:
     """Return how often a pattern matches in the first 4,096 characters."""
     only(node, {"this", "expression", "position", "parameters"})
     a = text(node, translate, what="REGEXP_COUNT")
-    pattern = _never_empty(_pattern(node, translate, "REGEXP_COUNT"), at=node)
+    pattern = _never_empty(pattern_of(node, translate, "REGEXP_COUNT"), at=node)
     _first_only(node, translate, occurrence=1)
-    options = _options(node, "parameters", translate)
+    options = options_of(node, "parameters", translate)
     sql = f"LEN(REGEXP_EXTRACT_ALL(LEFT(:a, {LONGEST_TEXT}), :p, 0, :o))"
     p, o = constant(pattern.text), constant(options)
     return combine(sql, kind=ColumnType.INTEGER, span=_LONGEST_COUNTED, a=a, p=p, o=o)

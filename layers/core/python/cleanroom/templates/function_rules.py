@@ -31,12 +31,14 @@ class Allowed:
             timestamp, p, q conditions.
         types: operands -> result.
         reason: why no row can make it fail, and why it gives the same value each time.
+        arrays: whether its operands may be arrays; the handler says which.
     """
 
     handler: Handler
     examples: tuple[str, ...]
     types: str
     reason: str
+    arrays: bool = False
 
 
 def literal_integer(node: exp.Expr | None, translate: Translate, *, least: int, most: int, what: str) -> int:

@@ -2,7 +2,8 @@
 
 What is not here is refused: the engine offers functions that read files, run SQL, sleep, or fail with a row's value in
 the message. Aggregates are in `aggregates.py`; `addnoise` is in `addnoise.py`; operators, CASE and casts in
-`operators.py`. The families: `function_choices.py`, `function_numbers.py`, `function_texts.py`, `function_dates.py`.
+`operators.py`. The families: `function_choices.py`, `function_numbers.py`, `function_texts.py`, `function_dates.py`,
+`function_words.py`, `function_arrays.py`.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from sqlglot import exp
 
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.casts import cast_to_decimal, cast_written
+from cleanroom.templates.function_arrays import ARRAY_FUNCTIONS
 from cleanroom.templates.function_choices import CHOICE_FUNCTIONS
 from cleanroom.templates.function_dates import DATE_FUNCTIONS, NAMED_DATE_FUNCTIONS
 from cleanroom.templates.function_numbers import NAMED_NUMBER_FUNCTIONS, NUMBER_FUNCTIONS
 from cleanroom.templates.function_rules import Allowed
 from cleanroom.templates.function_texts import TEXT_FUNCTIONS
+from cleanroom.templates.function_words import WORD_FUNCTIONS
 from cleanroom.templates.handlers import Handler, Translate, child
 from cleanroom.templates.refusals import only
 from cleanroom.templates.scalars import Scalar
@@ -43,7 +46,9 @@ FUNCTIONS: Mapping[type[exp.Expr], Allowed] = {
     **CHOICE_FUNCTIONS,
     **NUMBER_FUNCTIONS,
     **TEXT_FUNCTIONS,
+    **WORD_FUNCTIONS,
     **DATE_FUNCTIONS,
+    **ARRAY_FUNCTIONS,
     exp.ToNumber: Allowed(
         handler=to_number,
         examples=("TO_NUMBER(a)", "TO_NUMBER(a, 10, 2)", "TRY_TO_NUMBER(a)", "TO_DECIMAL(a, 10, 2)"),
@@ -81,24 +86,17 @@ REFUSED: tuple[tuple[str, str], ...] = (
     ("`RANDOM`, `UNIFORM`, `UUID_STRING`, `SEQ4`, `NEXTVAL`", "the value differs from call to call"),
     ("`CURRENT_DATE`, `CURRENT_TIMESTAMP`, `GETDATE`, `SYSDATE`", "the value depends on when a run is; pass a date"),
     ("`CURRENT_USER`, `CURRENT_SESSION`, `SYSTEM$…`", "they tell of the session, which is the engine's own"),
-    ("`PARSE_JSON`, `ARRAY_…`, `OBJECT_…`, `a:b`, `FLATTEN`, `TO_VARIANT`", "there are no nested types"),
+    ("`PARSE_JSON`, `OBJECT_…`, `a:b`, `TO_VARIANT`", "there are no nested types but arrays of simple values"),
+    ("`ARRAY_CAT`, `ARRAY_APPEND`, `ARRAY_AGG`", "an array could grow without limit in a chain of CTEs"),
+    ("`ARRAY_DISTINCT`, `ARRAY_SORT`, `FILTER`, `TRANSFORM`", "FLATTEN in FROM, and SQL over its rows, say it"),
     ("`query`, `query_table`, `read_csv`, `read_parquet`, `glob`, table functions", "they run SQL or read files"),
     ("`error`, `getvariable`, `setseed`, `pg_sleep`, `write_log` and other engine functions", "they have side effects"),
     (
         "`TIME`, `TO_TIME`, `CONVERT_TIMEZONE`, timestamps with a zone",
         "values have no zone, and no time without a date",
     ),
-    (
-        "`HASH`, `SHA2(a, 512)`, `SOUNDEX`, `JAROWINKLER_SIMILARITY`, `INITCAP`",
-        "the engine has none with equal results",
-    ),
-    ("`REVERSE`", "the engine reverses what is seen as one character, Snowflake code points"),
-    (
-        "`REPEAT`, `SPACE`, `INSERT`, `HEX_ENCODE`, `BASE64_ENCODE`",
-        "a text could grow without limit in a chain of CTEs",
-    ),
-    ("`BITSHIFTLEFT`, `BITSHIFTRIGHT`, `FACTORIAL`", "they need integers of more than 64 bits"),
-    ("`REGEXP_INSTR`, `STRTOK`, `MONTHS_BETWEEN`, `TO_CHAR` of numbers with a format", "not written yet"),
+    ("`HASH`, `SHA2(a, 512)`, `SOUNDEX`, `JAROWINKLER_SIMILARITY`", "the engine has none with equal results"),
+    ("`TO_CHAR` of numbers with a format", "its formats have many rules of their own; ROUND, and TO_CHAR without one"),
     ("`x IN (SELECT …)` and other subqueries inside expressions", "see the rules of relations"),
 )
 """What stays refused, and why; everything that is not on the list is."""

@@ -11,6 +11,7 @@ from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.addnoise import is_addnoise
 from cleanroom.templates.aggregates import is_aggregate
 from cleanroom.templates.expressions import translate
+from cleanroom.templates.flattening import Flattened, flattened_item
 from cleanroom.templates.keys import KeyLink, key_link, path_join, with_entity
 from cleanroom.templates.ownership import equal_pairs, equal_to_entity, equates_entities, joined_entity
 from cleanroom.templates.refusals import only, refuse
@@ -116,13 +117,7 @@ class Joined:
         known = side in ("", "LEFT", "RIGHT", "FULL") and kind in ("", "INNER", "OUTER", "CROSS")
         if not (semi or known):
             refuse("this kind of join is not supported", rule="unsupported_join", cure="use JOIN or LEFT JOIN", at=join)
-        if any(i.name == item.name for i in self.items):
-            refuse(
-                f"two tables in FROM are called {item.name}",
-                rule="ambiguous_table",
-                cure="give each an alias of its own",
-                at=join,
-            )
+        self._check_name(item, at=join)
         on = self._condition(join, item)
         given = conjuncts(on) if on is not None else []
         inner = side == "" and not semi
@@ -159,6 +154,50 @@ class Joined:
         condition = require(translate(on, scope), frozenset({ColumnType.BOOLEAN}), what="ON", at=join)
         whole = conjunction([condition.sql, tie]) if tie is not None else condition.sql.copy()
         self.select = self.select.join(item.tree, on=whole, join_type=side.lower() or "inner")
+
+    def flatten(self, source: Flattened, join: exp.Join | None) -> None:
+        """Add the elements of an array of the rows joined so far.
+
+        Args:
+            source: what is made rows of.
+            join: as it was written, if it was.
+
+        Raises:
+            TemplateRefusedError: rules `unsupported_join`, `ambiguous_table`, or the array's own.
+        """
+        side = kind = ""
+        on = None
+        if join is not None:
+            only(join, {"this", "on", "side", "kind"})
+            side, kind = (str(join.args.get(name) or "").upper() for name in ("side", "kind"))
+            on = join.args.get("on")
+        everything = on is None or (isinstance(on, exp.Boolean) and bool(on.this))
+        if side not in ("", "LEFT") or kind not in ("", "INNER", "OUTER", "CROSS") or not everything:
+            refuse(
+                "elements are joined to their own row, without a condition",
+                rule="unsupported_join",
+                cure="write CROSS JOIN or LEFT JOIN … ON TRUE, and the condition in WHERE",
+                at=source.node,
+            )
+        optional = side == "LEFT" or source.outer
+        scope = RowScope(tuple(self.items), self.merged)
+        item, lateral = flattened_item(source, scope, world=self.world, alias=self._alias(), optional=optional)
+        self._check_name(item, at=source.node)
+        self.single, self.most_rows = False, None
+        self.items = [*(_repeated(i) for i in self.items), item]
+        if optional:
+            self.select = self.select.join(lateral, on=exp.true(), join_type="left")
+        else:
+            self.select = self.select.join(lateral, join_type="cross")
+
+    def _check_name(self, item: Item, *, at: exp.Expr) -> None:
+        if any(i.name == item.name for i in self.items):
+            refuse(
+                f"two tables in FROM are called {item.name}",
+                rule="ambiguous_table",
+                cure="give each an alias of its own",
+                at=at,
+            )
 
     def _filter(self, item: Item, on: exp.Expr | None, tie: exp.Expr | None, kind: str, *, at: exp.Expr) -> None:
         """Keep the rows that have a partner (SEMI), or none (ANTI); the partner's columns cannot be named after."""

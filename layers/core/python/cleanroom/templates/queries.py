@@ -122,12 +122,12 @@ class Queries:
             )
         by_place = whole or any(node.args.get(part) is not None for part in ("distinct", "group", "order"))
         star = Star(over_tables=True, names=None if by_place else self._mentioned)
-        return self._finished(*self._read(node, ctes, star=star))
+        return self._finished(*self._read(node, ctes, star=star), arrays=not whole)
 
-    def _finished(self, rows: Rows, wanted: Wanted, ctes: Mapping[str, _Cte]) -> Relation:
-        """Return what a SELECT gives that is no correlated subquery."""
+    def _finished(self, rows: Rows, wanted: Wanted, ctes: Mapping[str, _Cte], *, arrays: bool = False) -> Relation:
+        """Return what a SELECT gives that is no correlated subquery; with `arrays`, its list may hold some."""
         if not wanted.grouped:
-            return self._projected(rows, wanted)
+            return self._projected(rows, wanted, arrays=arrays)
         asked, other = grouped_keys(wanted.keys)
         keys = group_keys(asked, rows.scope)
         if self._differential and rows.world is World.OWNED and not holds_entity(k for _, k in keys):
@@ -314,7 +314,7 @@ class Queries:
                 at=at,
             )
 
-    def _projected(self, rows: Rows, wanted: Wanted) -> Relation:
+    def _projected(self, rows: Rows, wanted: Wanted, *, arrays: bool = False) -> Relation:
         if rows.world is World.OWNED and (wanted.limit is not None or wanted.offset is not None):
             refuse(
                 "LIMIT over protected rows: which rows remain depends on other entities",
@@ -324,7 +324,7 @@ class Queries:
                 at=wanted.node.args.get("limit") or wanted.node.args.get("offset"),
             )
         scope = self._windowed(rows.scope, rows, wanted)
-        outputs = [translate(e, scope) for e in wanted.expressions]
+        outputs = [translate(e, scope, arrays=arrays) for e in wanted.expressions]
         order = [_ordered(o, translate(o.this, scope)) for o in wanted.order]
         if rows.world is World.OWNED:  # without LIMIT, the order of what is aggregated above says nothing
             order = []

@@ -9,10 +9,11 @@ from enum import StrEnum
 
 from sqlglot import exp
 
+from cleanroom.rooms.native_types import element_of
 from cleanroom.rooms.tables import Column, ColumnType, LinkedTable
 from cleanroom.templates.refusals import refuse
-from cleanroom.templates.scalars import Drawn, KeyPart, Scalar
-from cleanroom.templates.trees import aliased, column
+from cleanroom.templates.scalars import MOST_ELEMENTS, Drawn, KeyPart, Scalar, native_name
+from cleanroom.templates.trees import aliased, column, fragment
 
 ENTITY = "entity"
 """Name of the hidden column that carries the entity out of a subquery."""
@@ -203,14 +204,18 @@ def table_relation(
     for c in table.columns:
         sql, known_type = _standard(c.name, c.type, c.native_type)
         scalar = Scalar(sql=sql, type=known_type, nullable=c.nullable or sql.key != "column")
+        element = element_of(c)
+        if c.type is ColumnType.ARRAY:
+            of = ColumnType.DOUBLE if element.type is ColumnType.DECIMAL else element.type
+            scalar = replace(scalar, sql=_standard_array(c.name, element.native_type, of), element=of)
         bounds = table.policy.bounds.get(c.name.lower())
         if bounds is not None:
             scalar = replace(scalar, span=replace(scalar.span, lo=bounds.lo, hi=bounds.hi))
         domain = table.policy.domains.get(c.name.lower())
         if domain is not None:
-            scalar = replace(scalar, values=tuple(_domain_literal(v, c.type) for v in domain.values))
-        elif c.type is ColumnType.BOOLEAN:
-            scalar = replace(scalar, values=(exp.false(), exp.true(), *([exp.null()] if c.nullable else [])))
+            scalar = replace(scalar, values=tuple(_domain_literal(v, element.type) for v in domain.values))
+        elif element.type is ColumnType.BOOLEAN:
+            scalar = replace(scalar, values=(exp.false(), exp.true(), *([exp.null()] if element.nullable else [])))
         scalar = replace(scalar, keys=(keys or {}).get(c.name.lower(), frozenset()))
         outputs.append(Output(name=c.name, inner=c.name, scalar=scalar))
     entity = entity_column = None
@@ -251,6 +256,13 @@ def _standard(name: str, kind: ColumnType, native: str) -> tuple[exp.Expr, Colum
     if kind is ColumnType.TIMESTAMP and wide != "TIMESTAMP":
         return exp.TryCast(this=reference, to=exp.DataType.build("TIMESTAMP", dialect="duckdb")), kind
     return reference, kind
+
+
+def _standard_array(name: str, native: str, kind: ColumnType) -> exp.Expr:
+    """Return an array column's first elements in one of the engine's standard types; NULL for one that does not fit."""
+    wanted = native_name(kind)
+    changed = f"TRY_CAST(:a AS {wanted}[])" if native.upper() != wanted else ":a"
+    return fragment(f"LIST_SLICE({changed}, 1, {MOST_ELEMENTS})", a=column(name))
 
 
 def _domain_literal(value: str | int | bool, kind: ColumnType) -> exp.Expr:

@@ -29,6 +29,9 @@ _NATIVE = {
 
 MOST_PARTS = 20_000
 
+MOST_ELEMENTS = 1_000
+"""Of an array, its first so many count: what one row can become in FROM, or hold in a function, has a limit."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Span:
@@ -85,6 +88,7 @@ class Scalar:
     Attributes:
         sql: DuckDB tree; it cannot fail on any row.
         type: None for a bare NULL.
+        element: of an array, the type of its elements; `span` and `values` are then about these.
         nullable: False only where NULL is ruled out.
         size: about how many parts the tree has, once the columns of CTEs and subqueries are replaced by what they
             stand for; some operands are written several times, so it can grow fast.
@@ -107,6 +111,7 @@ class Scalar:
 
     sql: exp.Expr
     type: ColumnType | None
+    element: ColumnType | None = None
     nullable: bool = True
     size: int = 1
     span: Span = OPEN
@@ -266,7 +271,7 @@ def common_type(parts: list[Scalar], *, at: exp.Expr) -> ColumnType | None:
     types = {p.type for p in parts if p.type is not None}
     if not types:
         return None
-    if len(types) == 1:
+    if len(types) == 1 and ColumnType.ARRAY not in types:
         only = types.pop()
         return ColumnType.DOUBLE if only is ColumnType.DECIMAL else only
     if types <= NUMERIC:
@@ -301,6 +306,11 @@ def require(scalar: Scalar, types: frozenset[ColumnType], *, what: str, at: exp.
             f"{what} needs {wanted}, not {scalar.type.value}", rule="type_mismatch", cure=f"cast it to {wanted}", at=at
         )
     return scalar
+
+
+def native_name(kind: ColumnType) -> str:
+    """Return the engine's standard type for a simple type of ours."""
+    return _NATIVE.get(kind, "DOUBLE")
 
 
 def native_type(scalar: Scalar) -> str:

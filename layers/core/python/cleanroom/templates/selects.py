@@ -14,15 +14,16 @@ from cleanroom.templates.aggregates import is_aggregate
 from cleanroom.templates.expressions import translate
 from cleanroom.templates.fingerprints import without_aliases
 from cleanroom.templates.function_rules import literal_integer
-from cleanroom.templates.joins import Alias, Joined, Resolve, Subquery, conjuncts, flat_from, item_of, where_condition
+from cleanroom.templates.joins import Alias, Resolve, Subquery, conjuncts, where_condition
 from cleanroom.templates.other_rows import is_is_other
 from cleanroom.templates.refusals import only, refuse
-from cleanroom.templates.relations import ENTITY, Entity, Item, Output, Relation, RowScope, World, instantiate
+from cleanroom.templates.relations import ENTITY, Entity, Output, Relation, RowScope, World
 from cleanroom.templates.scalars import Scalar
+from cleanroom.templates.sources import joined_sources
 from cleanroom.templates.subqueries import Around, Read, is_subquery, subquery_value
 from cleanroom.templates.trees import column, integer, is_written_out, named
 from cleanroom.templates.windows import has_window, inside_window, most_rows
-from cleanroom.templates.written import is_written, numbered
+from cleanroom.templates.written import is_written
 
 MOST_PARTS = 8_000
 
@@ -31,6 +32,7 @@ CLAUSES = {
     "expressions",
     "from_",
     "joins",
+    "laterals",
     "where",
     "group",
     "having",
@@ -156,29 +158,9 @@ def rows_of(
         TemplateRefusedError: a rule of ownership, or a source that is no linked table, CTE or subquery.
     """
     only(node, CLAUSES)
-    source = node.args.get("from_")
     where = node.args.get("where")
     conditions = conjuncts(where.this) if where is not None else []
-    if source is None and (below or _has_subquery(node)):
-        name = alias()
-        items = _with_written([instantiate(_one_row(), name=name, alias=name)], node, alias=alias)
-        joined = Joined(items[0], alias=alias)
-    elif isinstance(source, exp.From):
-        only(source, {"this"})
-        first, joins = flat_from(source.this)
-        joins = [*joins, *(node.args.get("joins") or [])]
-        items = [item_of(n, resolve=resolve, subquery=subquery, alias=alias) for n in (first, *(j.this for j in joins))]
-        items = _with_written(items, node, alias=alias)
-        joined = Joined(items[0], alias=alias)
-        for join, item in zip(joins, items[1:], strict=True):
-            joined.join(join, item, where=conditions)
-    else:
-        refuse(
-            "a SELECT needs FROM",
-            rule="no_from",
-            cure="name a linked table; subqueries of one value may stand in the list without FROM",
-            at=node,
-        )
+    joined = joined_sources(node, resolve=resolve, subquery=subquery, alias=alias, below=below, where=conditions)
     tie = None if around is None else joined.tie(around.items, around.entity, conditions)
     joined.finish()
     rows = Around(
@@ -220,31 +202,6 @@ def rows_of(
         correlated=correlated,
         tied=joined.tied,
     )
-
-
-def _has_subquery(node: exp.Select) -> bool:
-    """Return whether an expression of the SELECT, or of one inside it, is a subquery."""
-    return any(is_subquery(part) for part in node.walk() if part is not node)
-
-
-def _with_written(items: list[Item], node: exp.Select, *, alias: Alias) -> list[Item]:
-    """Return the items with numbers for rows that stand in the text, where they may meet noisy numbers."""
-    noisy = any(i.relation.world is World.RELEASED for i in items)
-    if not noisy and not (all(is_written(i.relation) for i in items) and _has_subquery(node)):
-        return items
-    world = World.RELEASED if noisy else World.PUBLIC
-    return [
-        instantiate(numbered(i.relation, alias=alias(), world=world), name=i.name, alias=i.alias)
-        if is_written(i.relation)
-        else i
-        for i in items
-    ]
-
-
-def _one_row() -> Relation:
-    """Return the row that a SELECT without FROM reads: it depends on no data."""
-    tree = exp.Select(expressions=[named(integer(1), "one")])
-    return Relation(world=World.PUBLIC, tree=tree, outputs=(), single=True)
 
 
 def wanted_of(node: exp.Select, rows: Rows, *, star: Star) -> Wanted:
@@ -368,8 +325,8 @@ def _is_star(entry: exp.Expr) -> bool:
 def _expanded(entry: exp.Expr, rows: Rows, *, star: Star) -> list[tuple[str, exp.Expr]]:
     """Return the columns that a star stands for; those of a type that queries cannot use are none.
 
-    A column that USING merged stands there once. Where only some names can be asked for above, only those stand
-    there, so that a table's other columns are not read.
+    Arrays are columns only where what is named above is all that counts. A column that USING merged stands there once.
+    Where only some names can be asked for above, only those stand there, so that a table's other columns are not read.
     """
     if rows.world is not World.RELEASED and not star.over_tables:
         refuse(
@@ -387,7 +344,8 @@ def _expanded(entry: exp.Expr, rows: Rows, *, star: Star) -> list[tuple[str, exp
         for output in item.relation.outputs:
             name = output.name.lower()
             merged_elsewhere = not of and rows.scope.merged.get(name, item.name) != item.name
-            if output.scalar.type is ColumnType.OTHER or merged_elsewhere:
+            kind = output.scalar.type
+            if kind is ColumnType.OTHER or merged_elsewhere or (kind is ColumnType.ARRAY and star.names is None):
                 continue
             reference = exp.column(
                 exp.to_identifier(output.name, quoted=True), table=exp.to_identifier(item.name, quoted=True)

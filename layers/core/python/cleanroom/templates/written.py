@@ -36,4 +36,5 @@ def numbered(relation: Relation, *, alias: str, world: World) -> Relation:
     number = exp.Window(this=exp.RowNumber(), order=exp.Order(expressions=order) if order else None, over="OVER")
     listed = [named(column(n, alias), n) for n in visible]
     tree = exp.select(*listed, named(number, _NUMBER)).from_(aliased(relation.tree, alias), copy=False)
-    return replace(relation, world=world, tree=tree, identity=(_NUMBER,), bare=None)
+    outputs = tuple(replace(o, scalar=replace(o.scalar, sql=column(o.inner, alias))) for o in relation.outputs)
+    return replace(relation, world=world, tree=tree, outputs=outputs, identity=(_NUMBER,), bare=None)

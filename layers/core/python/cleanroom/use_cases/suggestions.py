@@ -48,8 +48,8 @@ def _suggest(arguments: SuggestBounds, snapshot: Snapshot, party: str, services:
     groups = tuple(_named(table, arguments.group_columns))
     columns = tuple(_named(table, arguments.columns)) or _all_ranged(table)
     for column in groups:
-        if column.type is ColumnType.OTHER:
-            raise InvalidRequestError(f"the column {column.name} has a type that queries cannot use")
+        if column.type in (ColumnType.ARRAY, ColumnType.OTHER):
+            raise InvalidRequestError(f"the column {column.name} has a type that queries cannot group by")
     for column in columns:
         if column.type not in RANGED:
             raise InvalidRequestError(f"only number, date and timestamp columns have a range: {column.name} has none")
