@@ -311,3 +311,41 @@ def test_dates_and_timestamps_have_quantiles_in_their_declared_ranges() -> None:
     ((a, b, c, d),) = ran(sql, {"customers": rows}, tables=tables)
     assert (a, b, c) == (date(2020, 1, 16), date(2020, 1, 1), date(2020, 1, 31))
     assert d.date() == date(1970, 1, 16)
+
+
+@pytest.mark.parametrize(
+    ("call", "value"),
+    [
+        ("COVAR_SAMP(age, spend)", statistics.covariance(AGES, SPENT)),
+        ("COVAR_POP(age, spend)", statistics.covariance(AGES, SPENT) * (len(AGES) - 1) / len(AGES)),
+        ("CORR(age, spend)", statistics.correlation(AGES, SPENT)),
+        ("CORR(age, 7)", None),
+        ("COVAR_SAMP(age, spend) FILTER (WHERE age < 0)", None),
+    ],
+)
+def test_covariances_without_noise(call, value):
+    """With privacy off, and the rows of one entity; whatever the order of rows, to the last digit."""
+    rows = {"customers": PEOPLE}
+    (answer,) = ran(f"SELECT {call} AS v FROM customers", rows, given=OFF)
+    assert answer == ran(f"SELECT {call} AS v FROM customers", {"customers": PEOPLE[::-1]}, given=OFF)[0]
+    assert answer[0] == (None if value is None else pytest.approx(value, rel=1e-9))
+    each = f"SELECT COUNT(v) AS n FROM (SELECT hashed_email, {call} AS v FROM customers GROUP BY hashed_email) q"
+    assert 0 <= ran(each, rows)[0][0] <= 120
+
+
+@pytest.mark.parametrize("given", [None, OFF])
+def test_different_combinations_of_several_columns(given):
+    """A combination in which one is NULL does not count; what stands in one column cannot be taken for another's."""
+    rows = [
+        customer("a", status="x", city="yz"),
+        customer("b", status="xy", city="z"),
+        customer("c", status="xy", city="z"),
+        customer("d", status="1:x", city=None),
+        customer("e", status="x", city="yz", spend=-0.0),
+        customer("f", status="x", city="yz", spend=0.0),
+    ]
+    how = {} if given is None else {"given": given}
+    sql = "SELECT COUNT(DISTINCT status, city) AS n, COUNT(DISTINCT status, city, spend) AS m FROM customers"
+    assert ran(sql, {"customers": rows}, **how)[0][:2] == (2, 3)
+    if given is None:
+        assert {c.meaning for c in compiled(sql).measurements[0].columns} == {"different values"}

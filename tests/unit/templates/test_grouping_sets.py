@@ -123,3 +123,37 @@ def test_a_histogram_by_width_bucket_has_public_groups():
     counts = Counter(int((s + 10) // 5) + 1 for s in SPENT)
     answer = {b: n for b, n in (row[:2] for row in ran(sql, ROWS)) if b is not None}
     assert answer == {b: counts[b] for b in range(10)}
+
+
+def test_windows_are_over_the_groups_of_all_sets() -> None:
+    """Once each set had windows of its own: the total was first, and so was the largest group."""
+    sql = (
+        "SELECT status, age > 40 AS old, COUNT(*) AS n, RANK() OVER (ORDER BY COUNT(*) DESC) AS r, "
+        "COUNT(*) / SUM(COUNT(*)) OVER (PARTITION BY GROUPING(status)) AS share "
+        "FROM customers GROUP BY ROLLUP(status, old) ORDER BY r, status, old"
+    )
+    answer = shown(sql, 5)
+    counts = [row[2] for row in answer]
+    assert (answer[0][:4], sum(counts)) == ((None, None, len(PEOPLE), 1), 3 * len(PEOPLE))
+    assert [row[3] for row in answer] == [1 + sum(m > n for m in counts) for n in counts]
+    assert sum(row[4] for row in answer if row[0] is not None) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("condition", ["r <= 2", "ROW_NUMBER() OVER (ORDER BY COUNT(*) DESC, status) <= 2"])
+def test_qualify_is_over_the_groups_of_all_sets(condition: str) -> None:
+    sql = (
+        "SELECT status, COUNT(*) AS n, ROW_NUMBER() OVER (ORDER BY COUNT(*) DESC, status) AS r FROM customers "
+        f"GROUP BY ROLLUP(status) QUALIFY {condition} ORDER BY r"
+    )
+    expected = [(None, len(PEOPLE), 1), (min(BY_STATUS), BY_STATUS[min(BY_STATUS)], 2)]
+    assert set(BY_STATUS.values()) == {100}
+    assert shown(sql, 3) == expected
+    assert shown(sql, 3, given=OFF) == expected
+
+
+def test_qualify_may_name_keys_and_grouping() -> None:
+    sql = (
+        "SELECT status, COUNT(*) AS n FROM customers GROUP BY CUBE(status, (age > 40)) "
+        "QUALIFY RANK() OVER (PARTITION BY GROUPING(age > 40) ORDER BY COUNT(*) DESC) = 1 AND GROUPING(age > 40) = 1"
+    )
+    assert shown(sql, 2) == [(None, len(PEOPLE))]

@@ -84,12 +84,6 @@ TAUGHT = [
             "age) q WHERE n > 5"
         ),
     ),
-    (
-        "SELECT «COUNT(DISTINCT city, status)» AS n FROM customers",
-        "distinct_values",
-        "COUNT(DISTINCT a || '/' || b)",
-        "SELECT COUNT(DISTINCT city || '/' || status) AS n FROM customers",
-    ),
     ("SELECT «SUM(*)» AS s FROM customers", "function_form", "SUM(x)", "SELECT SUM(age) AS s FROM customers"),
     (
         "SELECT SUM(«RANK()» OVER (PARTITION BY hashed_email ORDER BY age)) AS n FROM customers",

@@ -17,8 +17,8 @@ from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.expressions import Scope, translate
 from cleanroom.templates.grid import require_range
 from cleanroom.templates.refusals import only, refuse, spelled, words
-from cleanroom.templates.scalars import NUMERIC, TEMPORAL, Scalar, Span, combine, require
-from cleanroom.templates.trees import integer, to_sql
+from cleanroom.templates.scalars import NUMERIC, TEMPORAL, Scalar, Span, build, cast, combine, require
+from cleanroom.templates.trees import fragment, integer, to_sql
 
 BOOLEAN = frozenset({ColumnType.BOOLEAN})
 SUMMABLE = NUMERIC | BOOLEAN
@@ -239,14 +239,12 @@ def _count(call: CallOf, label: str) -> Aggregate:
             return _counted(_ones(call.condition), label)
         return Aggregate(function=AggregateFunction.ROWS, label="COUNT(*)")
     if isinstance(inner, exp.Distinct):
-        if len(inner.expressions) == 1 and not inner.args.get("on"):
+        if inner.args.get("on"):
+            refuse("DISTINCT ON is not supported here", rule="distinct_values", cure="write DISTINCT", at=call.outer)
+        if len(inner.expressions) == 1:
             return _count_distinct(call, inner.expressions[0], label)
-        refuse(
-            "COUNT(DISTINCT …) of several columns is not supported",
-            rule="distinct_values",
-            cure="join them to one text: COUNT(DISTINCT a || '/' || b)",
-            at=call.outer,
-        )
+        argument = call.kept(combination([translate(n, call.rows) for n in inner.expressions]))
+        return Aggregate(function=AggregateFunction.DISTINCT, argument=argument, label=label)
     return _counted(call.kept(translate(inner, call.rows)), label)
 
 
@@ -267,6 +265,21 @@ def _count_distinct(call: CallOf, node: exp.Expr, label: str) -> Aggregate:
         return Aggregate(function=AggregateFunction.ENTITIES, argument=argument, label=label)
     argument = call.kept(translate(value, call.rows))
     return Aggregate(function=AggregateFunction.DISTINCT, argument=argument, label=label)
+
+
+def combination(parts: list[Scalar]) -> Scalar:
+    """Return a text that is equal for rows that are equal in all parts, and for no others; NULL where one part is.
+
+    Each part stands behind its length; adding 0 gives zeros one sign.
+    """
+    named = {}
+    for place, part in enumerate(parts):
+        number = cast(part, ColumnType.DOUBLE) if part.type is ColumnType.DECIMAL else part
+        if number.type is ColumnType.DOUBLE:
+            number = combine(":a + 0e0", kind=ColumnType.DOUBLE, a=number)
+        named[f"a{place}"] = cast(number, ColumnType.TEXT)
+    joined = " || ".join(f"LENGTH(:{n}) || ':' || :{n}" for n in named)
+    return build(lambda trees: fragment(joined, **trees), named, kind=ColumnType.TEXT, nullable=True, copies=2)
 
 
 def _entity_if(node: exp.Expr, rows: Scope) -> Scalar | None:

@@ -53,6 +53,16 @@ def translate(node: exp.Expr, scope: Scope, *, arrays: bool = False) -> Scalar:
 
 
 def _translated(node: exp.Expr, scope: Scope) -> Scalar:
+    try:
+        return _meaning(node, scope)
+    except TemplateRefusedError as refusal:
+        if refusal.line is not None:
+            raise
+        line, column = place_of(node)  # a handler made what it refuses: the expression is the place
+        raise type(refusal)(str(refusal), rule=refusal.rule, cure=refusal.cure, line=line, column=column) from None
+
+
+def _meaning(node: exp.Expr, scope: Scope) -> Scalar:
     whole = scope.whole(node)
     if whole is not None:
         return whole
@@ -64,13 +74,7 @@ def _translated(node: exp.Expr, scope: Scope) -> Scalar:
         if allowed is None:
             _refuse_node(node)
         handler, arrays = allowed.handler, allowed.arrays
-    try:
-        return handler(node, lambda inner: translate(inner, scope, arrays=arrays))
-    except TemplateRefusedError as refusal:
-        if refusal.line is not None:
-            raise
-        line, column = place_of(node)  # the handler made what it refuses: the expression is the place
-        raise type(refusal)(str(refusal), rule=refusal.rule, cure=refusal.cure, line=line, column=column) from None
+    return handler(node, lambda inner: translate(inner, scope, arrays=arrays))
 
 
 def _refuse_node(node: exp.Expr) -> NoReturn:

@@ -15,9 +15,11 @@ from itertools import chain, combinations, product
 from sqlglot import exp
 
 from cleanroom.templates.aggregates import is_aggregate
+from cleanroom.templates.grouping_windows import Lifted
 from cleanroom.templates.other_rows import is_is_other, is_or_other, read_or_other
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.trees import integer
+from cleanroom.templates.windows import has_window
 
 MOST_SETS = 64
 MOST_PARTS = 30_000
@@ -75,13 +77,6 @@ def written_out(node: exp.Select, *, number: int) -> exp.Select:
     if not isinstance(group, exp.Group) or not any(isinstance(e, _SEVERAL) for e in group.expressions):
         return node
     only(group, {"expressions"})
-    if node.args.get("qualify") is not None:
-        refuse(
-            "QUALIFY with grouping sets is not supported",
-            rule="unsupported_clause",
-            cure="put the grouped query in a subquery, and write QUALIFY above it",
-            at=node.args["qualify"],
-        )
     entries = [_entry(e, position) for position, e in enumerate(node.expressions)]
     sets = [tuple(_resolved(k, entries) for k in keys) for keys in _sets(group.expressions, at=group)]
     if len(sets) > MOST_SETS:
@@ -95,9 +90,20 @@ def written_out(node: exp.Select, *, number: int) -> exp.Select:
         refuse("the query is too large once for each grouping set", rule="too_large", cure="name fewer sets", at=group)
     every: dict[str, exp.Expr] = {_text(k): k for keys in sets for k in keys}
     order = node.args.get("order")
-    hidden: list[exp.Expr] = []
-    by = [_ordered(o, entries, hidden) for o in (order.expressions if order is not None else [])]
-    asked = [_marked(n, entries) for n in [*(e.node for e in entries), *hidden]]
+    asked = [integer(0) if has_window(e.node) else e.node for e in entries]
+
+    def hidden(part: exp.Expr) -> exp.Expr:
+        asked.append(part)
+        return _column(len(asked) - 1)
+
+    inside = Lifted(set(), set(), column=hidden)
+    shown = [inside.above(e.node) if has_window(e.node) else _column(n) for n, e in enumerate(entries)]
+    by = [_ordered(o, entries, shown, inside) for o in (order.expressions if order is not None else [])]
+    windowed = {e.name.lower() for e in entries if has_window(e.node)}
+    named = Lifted({e.name.lower() for e in entries}, windowed, column=hidden)
+    qualify = node.args.get("qualify")
+    kept = None if qualify is None else exp.Qualify(this=named.above(qualify.this))
+    asked = [_marked(n, entries) for n in asked]
     having = _having(node.args.get("having"), entries)
     parts: list[exp.Expr] = [_one_set(node, asked, keys, every, having, number=number) for keys in sets]
     united = parts[0]
@@ -106,7 +112,7 @@ def written_out(node: exp.Select, *, number: int) -> exp.Select:
     alias = exp.TableAlias(this=exp.to_identifier("grouping_sets"))
     outer = exp.Select(
         expressions=[
-            exp.alias_(_column(place), exp.to_identifier(e.name, quoted=True)) for place, e in enumerate(entries)
+            exp.alias_(one, exp.to_identifier(e.name, quoted=True)) for one, e in zip(shown, entries, strict=True)
         ],
         from_=exp.From(this=exp.Subquery(this=united, alias=alias)),
     )
@@ -115,6 +121,8 @@ def written_out(node: exp.Select, *, number: int) -> exp.Select:
             outer.set(clause, node.args[clause].copy())
     if by:
         outer.set("order", exp.Order(expressions=by))
+    if kept is not None:
+        outer.set("qualify", kept)
     return outer
 
 
@@ -217,7 +225,7 @@ def _text(node: exp.Expr) -> str:
     return node.unnest().sql(dialect="snowflake", comments=False, normalize=True)
 
 
-def _ordered(entry: exp.Expr, entries: list[_Entry], hidden: list[exp.Expr]) -> exp.Ordered:
+def _ordered(entry: exp.Expr, entries: list[_Entry], shown: list[exp.Expr], inside: Lifted) -> exp.Ordered:
     """Return an entry of ORDER BY over the union; what is not selected becomes a hidden column."""
     only(entry, {"this", "desc", "nulls_first"})
     by = entry.this.unnest()
@@ -227,11 +235,10 @@ def _ordered(entry: exp.Expr, entries: list[_Entry], hidden: list[exp.Expr]) -> 
         place = next(i for i, e in enumerate(entries) if e.node is wanted)
     if place is None:
         place = next((i for i, e in enumerate(entries) if _text(e.node) == _text(by)), None)
-    if place is None:
-        hidden.append(by)
-        place = len(entries) + len(hidden) - 1
     return exp.Ordered(
-        this=_column(place), desc=bool(entry.args.get("desc")), nulls_first=bool(entry.args.get("nulls_first"))
+        this=inside.above(by) if place is None else shown[place].copy(),
+        desc=bool(entry.args.get("desc")),
+        nulls_first=bool(entry.args.get("nulls_first")),
     )
 
 
@@ -267,7 +274,7 @@ def _one_set(
         for place, a in enumerate(asked)
     ]
     part = node.copy()
-    for clause in _OUTER:
+    for clause in (*_OUTER, "qualify"):
         part.set(clause, None)
     part.set("expressions", listed)
     distinct_keys = {_text(k): k for k in keys}

@@ -96,7 +96,8 @@ def _not_sql(dialect: str, error: Exception) -> NoReturn:
     raise TemplateRefusedError(
         "the rendered text is not SQL that can be read" + (f" (line {line}, column {column})" if line else ""),
         rule="not_sql",
-        cure=f"check the text against the {dialect} dialect",
+        cure=f"check the text against the {dialect} dialect; in CUBE and ROLLUP a condition wants brackets: "
+        "CUBE(a, (b > 1))",
         line=line,
         column=column,
     ) from None

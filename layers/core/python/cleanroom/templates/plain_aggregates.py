@@ -19,6 +19,7 @@ from cleanroom.templates.aggregates import (
     RANKED,
     SPREADS,
     CallOf,
+    combination,
     quantile_call,
     refuse_aggregate,
     summable,
@@ -70,14 +71,12 @@ def plain_aggregate(node: exp.Expr, rows: Scope, *, exact_sums: bool) -> Scalar:
         only(inner, {"this"})
         a = call.kept(summable(translate(inner.this, rows), what=spelled(inner), at=node))
         return _spread(SPREADS[type(inner)].value, a, exact_sums=exact_sums)
+    if type(inner) in PAIRED:
+        only(inner, {"this", "expression", "null_on_zero_variance"})
+        operands = (inner.this, inner.expression)
+        x, y = (summable(translate(n, rows), what=spelled(inner), at=node) for n in operands)
+        return _paired(PAIRED[type(inner)].value, call.kept(x), call.kept(y))
     if not isinstance(inner, exp.Sum | exp.Avg):
-        if type(inner) in PAIRED:
-            refuse(
-                f"{spelled(inner)} stands over protected rows only",
-                rule="aggregate_not_allowed",
-                cure="write it out with SUM and COUNT",
-                at=node,
-            )
         refuse_aggregate(inner, at=node)
     only(inner, {"this"})
     word = words(type(inner))
@@ -101,9 +100,10 @@ def _count(call: CallOf) -> Scalar:
             return _counted("COUNT(CASE WHEN :a THEN 1 END)", call.condition)
         return Scalar(sql=fragment("COUNT(*)"), type=ColumnType.INTEGER, nullable=False, span=Span(lo=Fraction(0)))
     if isinstance(node.this, exp.Distinct):
-        if len(node.this.expressions) != 1 or node.this.args.get("on"):
-            refuse("COUNT(DISTINCT) takes one column", rule="aggregate_not_allowed", cure="name one", at=node)
-        return _counted("COUNT(DISTINCT :a)", call.kept(translate(node.this.expressions[0], call.rows)))
+        if node.this.args.get("on"):
+            refuse("DISTINCT ON is not supported here", rule="aggregate_not_allowed", cure="write DISTINCT", at=node)
+        parts = [translate(part, call.rows) for part in node.this.expressions]
+        return _counted("COUNT(DISTINCT :a)", call.kept(parts[0] if len(parts) == 1 else combination(parts)))
     return _counted("COUNT(:a)", call.kept(translate(node.this, call.rows)))
 
 
@@ -130,6 +130,17 @@ def _spread(word: str, argument: Scalar, *, exact_sums: bool) -> Scalar:
     if exact_sums:
         text = f"LIST_AGGREGATE(LIST({_FINITE} ORDER BY {_FINITE}), '{word.lower()}')"
     return _collected(text, argument, kind=ColumnType.DOUBLE, span=Span(lo=Fraction(0)))
+
+
+def _paired(word: str, x: Scalar, y: Scalar) -> Scalar:
+    """Return COVAR or CORR of the rows in which both are there, in one order; NULL where it is not defined."""
+    x, y = (combine(_FINITE, kind=ColumnType.DOUBLE, nullable=True, a=one) for one in (x, y))
+    each = "CASE WHEN :b IS NOT NULL THEN :a END"
+    first, second = (combine(each, kind=ColumnType.DOUBLE, nullable=True, a=a, b=b) for a, b in ((x, y), (y, x)))
+    text = f"{word}(:a, :b ORDER BY :a, :b)"
+    sql = f"CASE WHEN ISFINITE({text}) THEN {text} END"
+    result = combine(sql, kind=ColumnType.DOUBLE, nullable=True, a=first, b=second)
+    return replace(result, drawn=None, constant=False, values=None)
 
 
 def _collected(
