@@ -303,8 +303,10 @@ class _Compared:
 
     def _wanted(self) -> list[tuple[Aggregate, Part]]:
         wanted = [(a, p) for a in self.measured.asked.aggregates for p in a.parts]
-        selects = self.measured.public is None or self.measured.asked.at_least > 0
-        if selects and not any(p.kind == "entities" and p.x is None for _, p in wanted):
+        private = self.measured.public is None
+        # Private groups are chosen by any noise, and the smallest group is asked of a count with that of the settings.
+        counted = any(p.kind == "entities" and p.x is None and (private or not a.pool) for a, p in wanted)
+        if (private or self.measured.asked.at_least > 0) and not counted:
             entities = Part(kind="entities")
             wanted.append((Aggregate(sql="", parts=(entities,), of=lambda _: None), entities))
         return wanted
@@ -403,9 +405,7 @@ class _Compared:
 
     def released(self) -> list[list[Any]] | None:
         """Return the reference's rows without noise; None where a sum could be either of two columns."""
-        counting = [a for a, p in self._wanted() if p.kind == "entities" and p.x is None]
-        gaussian = self._gaussian(counting[0]) if counting else self.gaussian
-        entities = self.measured.integers(Part(kind="entities"), gaussian=gaussian)
+        entities = self.measured.integers(Part(kind="entities"), gaussian=self.gaussian)
         rows = [] if self.unclear else self.measured.released(self._numbers, entities=entities)
         return None if self.unclear else rows
 
