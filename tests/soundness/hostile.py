@@ -52,6 +52,7 @@ TEMPLATES = [
     f"{{% set k = 3 %}}SELECT p.z, COUNT(*) FROM {P} GROUP BY p.z HAVING COUNT(*) > {{{{ k * 2 }}}} LIMIT {{{{ k }}}}",
     f"SELECT DATE_TRUNC('month', p.y) AS m, STDDEV(LEAST(GREATEST(p.v, 0), 1)) AS d FROM {P} GROUP BY ROLLUP(1)",
     f"SELECT {{{{ column | column_policy | sqlsafe }}}} AS k, COUNT(*) FROM {P} GROUP BY 1",
+    f"SELECT cleanroom.or_other(p.z, 'x') AS z, is_other() AS o, COUNT(*) AS n FROM {P} GROUP BY 1 ORDER BY o",
     f"SELECT COUNT(DISTINCT p.x) FILTER (WHERE p.y IS NOT NULL) AS n, MEDIAN(p.v) AS m FROM {P}",
     f"SELECT p.x, COUNT(*) FROM {P} WHERE EXISTS (SELECT 1 FROM {C} WHERE c.e = p.e) GROUP BY p.x",
     f"SELECT COUNT(*) FROM (SELECT p.person FROM {P} UNION ALL SELECT p2.person FROM {P}2) u",
