@@ -331,11 +331,13 @@ class _Compared:
                 self.unclear = True
                 self.noted.add("different values above the bound")
             return part if same and known.holds(there) else None
-        for seen in self._seen(c, part, centred=centred) if sums else [part]:
-            if c.unit != self.measured.unit(seen):
+        for ranged in self._seen(c, part, centred=centred) if sums else [part]:
+            finer = None if c.vector is None else int(self.measured.unit(replace(ranged, finer=1)) / c.unit)
+            seen = replace(ranged, finer=finer)
+            if finer == 0 or c.unit != self.measured.unit(seen):
                 continue
             expected = self.measured.integers(seen, gaussian=gaussian)
-            if c.sensitivity == self.measured.sensitivity(seen, gaussian=gaussian) and all(
+            if _fits(c, self.measured.sensitivity(seen, gaussian=gaussian)) and all(
                 there.get(g, 0) == expected.get(g, 0) for g in there.keys() | expected.keys()
             ):
                 return seen
@@ -436,6 +438,13 @@ def _kind(part: Part) -> str:
     return {"rows": "count", "values": "count", "distinct": "distinct", "bins": "bins"}.get(part.kind, "sum")
 
 
+def _fits(c: MeasuredColumn, sensitivity: int) -> bool:
+    """Whether the sensitivity is as declared; what gets noise together weighs the same but for the grids' steps."""
+    if c.vector is None:
+        return c.sensitivity == sensitivity
+    return c.norm == "l1_max" and sensitivity <= c.sensitivity < sensitivity * 1.01
+
+
 def _class(c: MeasuredColumn) -> str:
     if c.meaning.startswith("sum"):
         return "sum"
@@ -499,6 +508,7 @@ FEATURES: dict[str, Callable[[Query, Plan], bool]] = {
     "no groups": lambda _, p: any(not m.keys for m in p.measurements),
     "public groups": lambda _, p: any(m.keys and m.partition_selection is None for m in p.measurements),
     "private groups": lambda _, p: any(m.partition_selection is not None for m in p.measurements),
+    "noise for several together": lambda _, p: any(c.vector for m in p.measurements for c in m.columns),
     "Gaussian noise": lambda _, p: any(c.norm == "l2" for m in p.measurements for c in m.columns),
     "a sum around the middle": lambda _, p: any("sum around" in c.meaning for m in p.measurements for c in m.columns),
 }

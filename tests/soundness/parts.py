@@ -22,11 +22,13 @@ class Part:
             `centred sum` around the middle of its range; `squares` of x around the middle; `product` of x and y around
             their middles; `distinct` values of x; `bins`: values of x in each bin of its range.
         x, y: see there; a product is NULL where one of them is.
+        finer: where noise is drawn for several columns together: whole steps in one of the grid, or in one counted row.
     """
 
     kind: str
     x: Expression | None = None
     y: Expression | None = None
+    finer: int | None = None
 
     @property
     def name(self) -> str:

@@ -99,7 +99,7 @@ class Measured:
 
     def integers(self, part: Part, *, gaussian: bool) -> dict[Group, int]:
         """Return the bounded total of every group in steps; of a part that is no list of bins."""
-        key = part.name, part.ranges, gaussian
+        key = part.name, part.ranges, part.finer, gaussian
         if key in self._known:
             return self._known[key]
         totals = self._known[key] = dict.fromkeys(self.groups, 0)
@@ -137,10 +137,10 @@ class Measured:
     def heaviest(self, part: Part) -> int:
         """Return the most steps that one row, or one entity, has."""
         if part.kind in SUMS:
-            return grid_of(part).heaviest
+            return grid_of(part).heaviest * (part.finer or 1)
         if part.kind == "distinct":
             return 1
-        return STEPS_OF_A_COUNT if part.kind == "bins" else self.bounds.count_unit
+        return STEPS_OF_A_COUNT if part.kind == "bins" else part.finer or self.bounds.count_unit
 
     def sensitivity(self, part: Part, *, gaussian: bool, levels: int = 1) -> int:
         """Return the norm to which an entity is clipped; squared for Gaussian noise.
@@ -155,7 +155,7 @@ class Measured:
 
     def unit(self, part: Part) -> Fraction:
         """Return what one step is worth."""
-        return grid_of(part).unit if part.kind in SUMS else Fraction(1, self.heaviest(part))
+        return grid_of(part).unit / (part.finer or 1) if part.kind in SUMS else Fraction(1, self.heaviest(part))
 
     def _count(self, part: Part, rows: list[Row]) -> int:
         """Return how many rows of an entity and group the part counts, or sums."""
@@ -166,8 +166,8 @@ class Measured:
 
     def _value(self, part: Part, rows: list[Row]) -> int:
         if part.kind in SUMS:
-            return sum(map(self._steps_of(part), rows))
-        return self._count(part, rows) * self.bounds.count_unit
+            return sum(map(self._steps_of(part), rows)) * (part.finer or 1)
+        return self._count(part, rows) * (part.finer or self.bounds.count_unit)
 
     def _steps_of(self, part: Part) -> Callable[[Row], int]:
         key = part.name, part.ranges

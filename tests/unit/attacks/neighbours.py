@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from cleanroom.errors import CleanRoomError
-from cleanroom.privacy.noise import DiscreteGaussian, DiscreteLaplace
+from cleanroom.privacy.noise import DiscreteCube, DiscreteGaussian, DiscreteLaplace
 from cleanroom.privacy.partition_selection import own_weight
 from cleanroom.rooms.approved import Template
 from cleanroom.rooms.settings import NoiseMechanism, PrivacySettings
@@ -40,7 +40,7 @@ from cleanroom.templates.compile import compile_query
 from cleanroom.templates.template import CompileContext, RenderedQuery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from cleanroom.templates.plan import MeasuredColumn, Measurement, Plan
 
@@ -610,17 +610,23 @@ def compare(m: Measurement, one: Exact, other: Exact, *, max_groups: int) -> Non
     with_, less = one[2], other[2]
     if m.partition_selection is None and list(with_) != list(less):
         raise LeakError("public keys differ")
-    for place, c in enumerate(m.columns):
-        cells = [
-            {cell: n for key, row in table.items() for cell, n in counted(c, key, row[place])}
-            for table in (with_, less)
-        ]
-        moves = [abs(cells[0].get(cell, 0) - cells[1].get(cell, 0)) for cell in {*cells[0], *cells[1]}]
-        moved = sum(moves) if c.norm == "l1" else sum(x * x for x in moves)
-        if moved > c.sensitivity:
-            raise LeakError(f"{c.meaning}: moved {moved}, declared {c.sensitivity}")
-        if c.other_noise is not None:
-            check_other_row(c, *cells)
+    place_of = {c.name: place for place, c in enumerate(m.columns)}
+    for together in m.drawn_together:
+        moves: list[dict[Cell, int]] = []  # of each column
+        for c in together:
+            cells = [
+                {cell: n for key, row in table.items() for cell, n in counted(c, key, row[place_of[c.name]])}
+                for table in (with_, less)
+            ]
+            moves.append({cell: cells[0].get(cell, 0) - cells[1].get(cell, 0) for cell in {*cells[0], *cells[1]}})
+        first = together[0]
+        # Of a vector it is the most that any of its columns moves in a group.
+        largest = [max(abs(of_column[cell]) for of_column in moves) for cell in moves[0]]
+        moved = sum(x * x for x in largest) if first.norm == "l2" else sum(largest)
+        if moved > first.sensitivity:
+            raise LeakError(f"{', '.join(c.meaning for c in together)}: moved {moved}, declared {first.sensitivity}")
+        if first.other_noise is not None:
+            check_other_row(first, moves)
     if m.partition_selection is not None:
         if {*less} - {*with_}:
             raise LeakError("a group disappears because an entity is there")
@@ -634,27 +640,33 @@ def compare(m: Measurement, one: Exact, other: Exact, *, max_groups: int) -> Non
             raise LeakError("a lone entity weighs more in its groups than the threshold takes it to")
 
 
-def check_other_row(c: MeasuredColumn, with_: Mapping[Cell, int], less: Mapping[Cell, int]) -> None:
+def check_other_row(first: MeasuredColumn, moves: list[dict[Cell, int]]) -> None:
     """Compare shown groups and other row together, for several choices of the groups that are shown.
 
+    Args:
+        first: of the columns that get noise together; mostly it is the only one.
+        moves: of each of those, how far each cell moves.
+
     Raises:
-        LeakError: they spend more than the column pays.
+        LeakError: they spend more than the columns pay.
     """
-    moves = {cell: with_.get(cell, 0) - less.get(cell, 0) for cell in {*with_, *less}}
-    groups = sorted({key for key, _ in moves}, key=repr)
+    groups = sorted({key for key, _ in moves[0]}, key=repr)
     for seed in range(4):
         hidden = set(groups if not seed else random.Random(seed).sample(groups, len(groups) // 2))
-        rest: Counter[object] = Counter()
-        for (key, node), moved in moves.items():
-            rest[node] += moved if key in hidden else 0
-        shown = [moved for (key, _), moved in moves.items() if key not in hidden]
-        if isinstance(c.noise, DiscreteGaussian) and isinstance(c.other_noise, DiscreteGaussian):
-            wider = c.other_noise.sigma_squared / c.noise.sigma_squared
-            spent = sum(x * x for x in shown) + sum(x * x for x in rest.values()) / wider
+        shown = [max(abs(m[cell]) for m in moves) for cell in moves[0] if cell[0] not in hidden]
+        rests: list[Counter[object]] = []
+        for of_column in moves:
+            rests.append(Counter())
+            for (key, node), moved in of_column.items():
+                rests[-1][node] += moved if key in hidden else 0
+        rest = [max(abs(r[node]) for r in rests) for node in rests[0]]
+        if isinstance(first.noise, DiscreteGaussian) and isinstance(first.other_noise, DiscreteGaussian):
+            wider = first.other_noise.sigma_squared / first.noise.sigma_squared
+            spent = sum(x * x for x in shown) + sum(x * x for x in rest) / wider
         else:
-            spent = Fraction(sum(map(abs, shown)) + sum(map(abs, rest.values())))
-        if spent > c.sensitivity:
-            raise LeakError(f"{c.meaning}: with an other row moved {float(spent)}, declared {c.sensitivity}")
+            spent = Fraction(sum(shown) + sum(rest))
+        if spent > first.sensitivity:
+            raise LeakError(f"{first.meaning}: with an other row moved {float(spent)}, declared {first.sensitivity}")
 
 
 def counted(c: MeasuredColumn, key: object, value: Any) -> list[tuple[Cell, int]]:
@@ -670,14 +682,15 @@ def counted(c: MeasuredColumn, key: object, value: Any) -> list[tuple[Cell, int]
 
 
 def check_price(plan: Plan) -> None:
-    """Compare what the noise of all Laplace columns spends with the price.
+    """Compare what the noise of all columns but Gaussian ones spends with the price.
 
     Raises:
         LeakError: the price is less.
     """
-    columns = [c for m in plan.measurements for c in m.columns]
+    first = [together[0] for m in plan.measurements for together in m.drawn_together]
     spent = sum(
-        (Fraction(c.sensitivity) / c.noise.scale for c in columns if isinstance(c.noise, DiscreteLaplace)), Fraction(0)
+        (Fraction(c.sensitivity) / c.noise.scale for c in first if isinstance(c.noise, DiscreteLaplace | DiscreteCube)),
+        Fraction(0),
     )
     if spent * 10**6 > plan.price.micro_epsilon:
         raise LeakError(f"spends {float(spent)}, priced {plan.price.micro_epsilon} micro-epsilon")

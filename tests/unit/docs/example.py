@@ -132,13 +132,13 @@ def _quote():
     _, quote, _ = story()
     lines = [[p["what"], f"{p['epsilon']:g}"] for p in quote["parts"]]
     errors = [
-        [c["measures"], c["noise"]["scale"], f"± {c['plus_or_minus_95']:,.2f}"]
+        [c["measures"], c["noise"]["distribution"], c["noise"]["scale"], f"± {c['plus_or_minus_95']:,.2f}"]
         for c in quote["measurements"][0]["columns"]
     ]
     return (
         _table(["paid for", "epsilon"], [*lines, ["**all**", f"**{quote['epsilon']:g}**"]])
         + f"\n\n`runs_left`: {quote['runs_left']}.\n\n"
-        + _table(["measured per carrier", "scale of the discrete Laplace noise, in steps", "95 % of the noise"], errors)
+        + _table(["measured per carrier", "noise", "its scale, in steps", "95 % of the noise"], errors)
     )
 
 

@@ -76,8 +76,11 @@ def test_the_example_is_one_that_a_reader_can_check():
     from tests.unit.docs.example import exact, story
 
     _, quote, release = story()
-    for column in release["receipt"]["measurements"][0]["columns"]:
-        assert float(Fraction(column["noise"]["scale"])) == int(column["sensitivity"]) / (column["micro_epsilon"] / 1e6)
+    columns = release["receipt"]["measurements"][0]["columns"]
+    for column in columns:
+        together = [c for c in columns if c is column or (c["vector"] == column["vector"] is not None)]
+        paid = sum(c["micro_epsilon"] for c in together) / 1e6
+        assert float(Fraction(column["noise"]["scale"])) == int(column["sensitivity"]) / paid
     assert quote["epsilon"] == release["price"]["epsilon"] == 2
     for (carrier, planes, _), (low, high) in zip(release["rows"], release["intervals"]["planes"], strict=True):
         assert low <= planes <= high

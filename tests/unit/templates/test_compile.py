@@ -12,7 +12,7 @@ from cleanroom.adapters.duckdb_sandbox import EngineLimits, open_sandbox
 from cleanroom.errors import TemplateRefusedError
 from cleanroom.privacy.accounting import Price, price_of
 from cleanroom.privacy.calibration import gaussian_rho
-from cleanroom.privacy.noise import DiscreteGaussian, DiscreteLaplace
+from cleanroom.privacy.noise import DiscreteCube, DiscreteGaussian, DiscreteLaplace
 from cleanroom.rooms.tables import ColumnType, Domain, LinkedTable
 from cleanroom.templates.operators import OPERATORS
 from tests.unit.templates.compiling import (
@@ -195,15 +195,16 @@ def test_a_sum_is_centred_wherever_its_count_is_measured():
     [
         ("SELECT COUNT(*) AS n FROM customers", "1", ["1"]),
         ("SELECT COUNT(*) AS n, COUNT(*) + 1 AS m FROM customers", "1", ["1"]),
-        ("SELECT AVG(age) AS a FROM customers", "1", ["0.591", "0.409"]),
-        ("SELECT AVG(age) AS a, COUNT(age) AS n FROM customers", "2", ["0.76", "1.24"]),
-        ("SELECT AVG(age) AS a, SUM(age) AS s, COUNT(age) AS n FROM customers", "3", ["1.257", "1.743"]),
-        ("SELECT AVG(age) AS a, AVG(spend) AS b, COUNT(*) AS n FROM customers", "3", ["0.591", "0.409"] * 2 + ["1"]),
+        ("SELECT AVG(age) AS a FROM customers", "1", ["1/2", "1/2"]),
+        ("SELECT AVG(age) AS a, COUNT(age) AS n FROM customers", "2", ["1", "1"]),
+        ("SELECT AVG(age) AS a, SUM(age) AS s, COUNT(age) AS n FROM customers", "3", ["3/2", "3/2"]),
+        ("SELECT VARIANCE(age) AS a FROM customers", "1", ["1/3", "1/3", "1/3"]),
+        ("SELECT AVG(age) AS a, AVG(spend) AS b, COUNT(*) AS n FROM customers", "3", ["1/2"] * 4 + ["1"]),
         ("SELECT cleanroom.addnoise(SUM(age) / COUNT(*), 0.3, 0) AS a FROM customers", "0.3", ["0.15", "0.15"]),
         (
             "SELECT CLEANROOM.ADDNOISE(AVG(age), 0.3, 0) AS a, COUNT(*) AS n FROM customers",
             "1.3",
-            ["0.1773", "0.1227", "1"],
+            ["0.15", "0.15", "1"],
         ),
         ("SELECT status, COUNT(*) AS n FROM customers GROUP BY 1", "1", ["1"]),
         ("SELECT city, COUNT(*) AS n FROM customers GROUP BY 1", "2", ["1", "1"]),
@@ -213,10 +214,15 @@ def test_a_sum_is_centred_wherever_its_count_is_measured():
             "3",
             ["9/8", "9/8", "3/4"],
         ),
-        # The selection shares with what is measured beside it; a sum that is not centred counts twice.
+        # The selection shares with what is measured beside it; a sum that is not centred counts twice, and a vector of
+        # two columns as much as 1.587, the root of 4 by 3.
         ("SELECT city, SUM(age) AS n FROM customers GROUP BY 1", "2", ["4/3", "2/3"]),
-        ("SELECT city, AVG(age) AS n FROM customers GROUP BY 1", "2", ["0.788", "409/750", "2/3"]),
-        ("SELECT city, AVG(age) AS n, COUNT(age) AS m FROM customers GROUP BY 1", "3", ["0.76", "1.24", "1"]),
+        ("SELECT city, AVG(age) AS n FROM customers GROUP BY 1", "2", ["1587/2587", "1587/2587", "2000/2587"]),
+        (
+            "SELECT city, AVG(age) AS n, COUNT(age) AS m FROM customers GROUP BY 1",
+            "3",
+            ["4761/5174", "4761/5174", "3000/2587"],
+        ),
     ],
 )
 def test_the_price_follows_the_parts_that_are_measured(sql: str, price: str, columns: list[str]) -> None:
@@ -226,9 +232,11 @@ def test_the_price_follows_the_parts_that_are_measured(sql: str, price: str, col
     assert plan.price.micro_epsilon == epsilon(price).micro_epsilon
     assert [s.micro_epsilon for s in shares] == pytest.approx([epsilon(c).micro_epsilon for c in columns], abs=1500)
     for m in plan.measurements:
-        for c, share in zip(m.columns, columns, strict=False):
-            assert isinstance(c.noise, DiscreteLaplace)
-            assert c.noise.scale == c.sensitivity / Fraction(share)
+        share_of = {c.name: Fraction(share) for c, share in zip(m.columns, columns, strict=False)}
+        for together in m.drawn_together:
+            noise = together[0].noise
+            assert isinstance(noise, DiscreteLaplace if len(together) == 1 else DiscreteCube)
+            assert noise.scale == together[0].sensitivity / sum(share_of[c.name] for c in together)
 
 
 def test_private_groups_cost_delta_and_the_template_sensitivity_multiplies_epsilon() -> None:

@@ -340,7 +340,8 @@ def moved(c: MeasuredColumn, one: dict[str, object] | None, other: dict[str, obj
 def violations(plan: Plan, *, pairs: int, seed: int = 1) -> Iterator[str]:
     """Give what one entity moves the shown groups and the other row together, beyond what the column pays for.
 
-    Which groups are shown is drawn at random: the bound is for each choice.
+    Which groups are shown is drawn at random: the bound is for each choice. Of columns that get noise together it is
+    the largest that counts, in each group and in the other row.
     """
     rng = random.Random(seed)
     for _ in range(pairs):
@@ -349,8 +350,16 @@ def violations(plan: Plan, *, pairs: int, seed: int = 1) -> Iterator[str]:
         without = exact_of(plan, [row for row in rows if row[0] != "e0"])
         groups = with_all.keys() | without.keys()
         shown = {g for g in groups if rng.random() < rng.choice([0.0, 0.5, 1.0])}
-        for c in measured(plan).columns:
+        for together in measured(plan).drawn_together:
+            c = together[0]
             if c.other_noise is None:
+                continue
+            if c.vector is not None:
+                moves = [{g: moved(v, with_all.get(g), without.get(g))[0] for g in groups} for v in together]
+                of_groups = sum(max(abs(m[g]) for m in moves) for g in shown)
+                of_rest = max(abs(sum(m[g] for g in groups - shown)) for m in moves)
+                if of_groups + of_rest > c.sensitivity:
+                    yield f"{c.vector}: {of_groups + of_rest} of {c.sensitivity}"
                 continue
             by_group = {g: moved(c, with_all.get(g), without.get(g)) for g in groups}
             rest = [sum(by_group[g][cell] for g in groups - shown) for cell in range(c.bins.number if c.bins else 1)]

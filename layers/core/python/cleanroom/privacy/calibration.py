@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from cleanroom.privacy.directed import log_bounds
-from cleanroom.privacy.noise import DiscreteGaussian, DiscreteLaplace, Noise
+from cleanroom.privacy.noise import DiscreteCube, DiscreteGaussian, DiscreteLaplace, Noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +34,32 @@ def laplace_noise(*, l1_sensitivity: int, epsilon: Fraction) -> DiscreteLaplace:
     _check_sensitivity(l1_sensitivity)
     _check_rational("epsilon", epsilon)
     return DiscreteLaplace(scale=Fraction(l1_sensitivity) / epsilon)
+
+
+def cube_noise(*, sensitivity: int, epsilon: Fraction, dimension: int) -> DiscreteCube:
+    """Return the noise that makes several integer columns together epsilon-differentially private; exact.
+
+    Every group has a draw of its own, for all columns at once. If one entity moves the columns of group g by the vector
+    v_g, the ratio of the chances of any output is at most exp(sum over g of max|v_g| / scale), by the triangle
+    inequality for the largest coordinate, group by group; the normaliser does not depend on v. The whole epsilon is
+    therefore spent once, on all columns, if what the sum is limited to is `sensitivity`.
+
+    Args:
+        sensitivity: the sum over all groups of the most that one entity can move any of the columns in the group, in
+            grid units, already rounded up; >= 1.
+        epsilon: of all columns together; > 0.
+        dimension: how many columns.
+
+    Raises:
+        ValueError: out of range. That is our bug.
+
+    Source:
+        Hardt, Talwar, "On the Geometry of Differential Privacy", 2010 (the K-norm mechanism); the sum over
+        groups is the norm of a product of such spaces. Both hold word for word on the integers.
+    """
+    _check_sensitivity(sensitivity)
+    _check_rational("epsilon", epsilon)
+    return DiscreteCube(scale=Fraction(sensitivity) / epsilon, dimension=dimension)
 
 
 def gaussian_noise(*, l2_squared: int, rho: Fraction) -> DiscreteGaussian:
@@ -68,11 +94,11 @@ def other_noise(noise: Noise, *, most_groups: int) -> Noise:
         ValueError: out of range. That is our bug.
 
     Source:
-        `other_row.py`: sums do not grow in the L1 norm, and by Cauchy and Schwarz at most as the root of most_groups
-        in the L2 norm.
+        `other_row.py`: sums do not grow in the L1 norm, nor in that of vectors, and by Cauchy and Schwarz at most as
+        the root of most_groups in the L2 norm.
     """
     _check_sensitivity(most_groups)
-    if isinstance(noise, DiscreteLaplace):
+    if isinstance(noise, DiscreteLaplace | DiscreteCube):
         return noise
     return DiscreteGaussian(sigma_squared=noise.sigma_squared * most_groups)
 

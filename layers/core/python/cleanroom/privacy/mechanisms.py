@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cleanroom.privacy.noise import DiscreteLaplace, Noise
+from cleanroom.privacy.cube_sampler import discrete_cube
+from cleanroom.privacy.noise import DiscreteCube, DiscreteLaplace, Noise
 from cleanroom.privacy.samplers import discrete_gaussian, discrete_laplace
 
 if TYPE_CHECKING:
@@ -42,13 +43,38 @@ def add_noise(exact: NDArray[np.int64], *, noise: Noise, entropy: Entropy) -> ND
         `calibration.laplace_noise` and `calibration.gaussian_noise` for what it guarantees; Dwork, Roth 2014,
         Proposition 2.1 (post-processing) for the clamp.
     """
+    _check_exact(exact)
+    drawn = draw(noise, size=exact.size, entropy=entropy).reshape(exact.shape)
+    return exact + np.clip(drawn, -LARGEST_NOISY - exact, LARGEST_NOISY - exact)
+
+
+def add_vector_noise(exact: NDArray[np.int64], *, noise: DiscreteCube, entropy: Entropy) -> NDArray[np.int64]:
+    """Return the exact values of several columns with fresh noise, a draw for each group: the mechanism itself.
+
+    Clamped as in `add_noise`, coordinate by coordinate.
+
+    Args:
+        exact: int64, shape (columns, groups), in grid units, absolute value at most `LARGEST_EXACT`.
+        noise: of each group; its scale fits the sum over groups of the largest move of any column.
+        entropy: fresh bits; never the same for two calls.
+
+    Raises:
+        ValueError: not int64, of another number of columns than the noise is for, or beyond the limit: our bug.
+
+    Source:
+        `calibration.cube_noise` for what it guarantees.
+    """
+    _check_exact(exact)
+    drawn = draw_vectors(noise, shape=exact.shape, entropy=entropy)
+    return exact + np.clip(drawn, -LARGEST_NOISY - exact, LARGEST_NOISY - exact)
+
+
+def _check_exact(exact: NDArray[np.int64]) -> None:
     if exact.dtype != np.int64:
         raise ValueError("exact values are 64-bit integers")
     # Not np.abs: the absolute value of -2^63 is not there.
     if bool(np.any((exact > LARGEST_EXACT) | (exact < -LARGEST_EXACT))):
         raise ValueError("an exact value is outside the grid")
-    drawn = draw(noise, size=exact.size, entropy=entropy).reshape(exact.shape)
-    return exact + np.clip(drawn, -LARGEST_NOISY - exact, LARGEST_NOISY - exact)
 
 
 def select_groups(noisy_entities: NDArray[np.int64], *, tau: int) -> NDArray[np.bool_]:
@@ -61,7 +87,16 @@ def select_groups(noisy_entities: NDArray[np.int64], *, tau: int) -> NDArray[np.
 
 
 def draw(noise: Noise, *, size: int, entropy: Entropy) -> NDArray[np.int64]:
-    """Draw `size` independent values of the noise, in grid units."""
+    """Draw `size` independent values of the noise of one column, in grid units."""
+    if isinstance(noise, DiscreteCube):
+        raise ValueError("one column of a vector cannot be drawn without the others")
     if isinstance(noise, DiscreteLaplace):
         return discrete_laplace(scale=noise.scale, size=size, entropy=entropy)
     return discrete_gaussian(sigma_squared=noise.sigma_squared, size=size, entropy=entropy)
+
+
+def draw_vectors(noise: DiscreteCube, *, shape: tuple[int, ...], entropy: Entropy) -> NDArray[np.int64]:
+    """Draw independent vectors, in grid units; `shape` is (columns, how many)."""
+    if len(shape) != 2 or shape[0] != noise.dimension:
+        raise ValueError("the noise is for another number of columns")
+    return discrete_cube(noise, size=shape[1], entropy=entropy)

@@ -8,6 +8,7 @@ else of the counts n is released*: they choose, and are dropped. Then R_c costs 
 Choosing is a mechanism of its own, and pays for itself: S is computed from noisy n alone. Given S, whatever it is, the
 vector (f_c[g] for g in S, R_c) is a linear map of f_c. Let one entity move f_c[g] by d_g; it is in at most T groups.
     Laplace: |sum of d_g outside S| <= sum of |d_g| outside S: the L1 norm does not grow, so the same scale does.
+        So it is for columns that are drawn together, d_g being vectors and |d_g| the largest of its coordinates.
     Gaussian: by Cauchy and Schwarz (sum of d_g outside S)^2 <= T * sum of d_g^2 outside S. With variance sigma^2 in S
         and T sigma^2 for R_c, rho = sum over S of d_g^2 / (2 sigma^2) + (sum outside S)^2 / (2 T sigma^2) <=
         sum of all d_g^2 / (2 sigma^2), which is what the column pays.

@@ -112,14 +112,16 @@ def rho_price(noises: Iterable[tuple[Noise, int]], *, selection_deltas: Iterable
 
     Args:
         noises: of each measured column, with its sensitivity in the same steps: the L1 norm of what one entity can
-            move under Laplace noise, the square of the L2 norm under Gaussian noise; rounded up, >= 1.
+            move under Laplace noise, the square of the L2 norm under Gaussian noise; rounded up, >= 1. Of columns that
+            are drawn together one for all, with the sensitivity of `calibration.cube_noise`.
         selection_deltas: of each selection of private groups.
 
     Returns:
         The price, rounded up; from `MOST_RHO_STEPS` on, that.
 
     Source:
-        Discrete Laplace noise of scale s is (L1 / s)-DP (`calibration.laplace_noise`), and so (L1 / s)^2 / 2-zCDP;
+        Discrete Laplace noise of scale s is (L1 / s)-DP (`calibration.laplace_noise`), and so (L1 / s)^2 / 2-zCDP, and
+        so is the noise of vectors with its own norm (`calibration.cube_noise`);
         discrete Gaussian noise is L2^2 / (2 sigma^2)-zCDP (`calibration.gaussian_noise`). Columns compose.
     """
     rho = sum((_rho_of(noise, sensitivity) for noise, sensitivity in noises), Fraction(0))

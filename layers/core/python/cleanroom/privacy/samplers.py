@@ -1,4 +1,6 @@
-"""Exact samplers of the discrete Laplace and Gaussian, in integer arithmetic on vectors. The core of `privacy/`.
+"""Exact samplers of the discrete Laplace and Gaussian, and of geometric numbers, in integer arithmetic on vectors.
+
+The core of `privacy/`. Noise for several columns at once is in `cube_sampler`.
 
 The method is that of Canonne, Kamath and Steinke (2020): uniform integers, and Bernoulli(exp(-gamma)) to accept
 them. No float is evaluated. What makes it fast on vectors, and keeps it exact:
@@ -155,6 +157,15 @@ class _Laplace:
         draws = np.where(negative, -magnitude, magnitude)
         return np.compress(~negative | (magnitude != 0), draws)
 
+    def magnitudes(self, count: int, entropy: Entropy) -> _U64:
+        """Return |x| before minus zero is rejected, of `count` candidates those that were kept."""
+        words = _words(entropy, count)
+        low = words & np.uint64((1 << self.low_bits) - 1)
+        if self.low_bits:
+            low = low[self._accept(low, _half_words(entropy, count), entropy)]
+        high = self._geometric(low, entropy)
+        return low + (high << np.uint64(self.low_bits))
+
     def _accept(self, low: _U64, chooser: _U64, entropy: Entropy) -> NDArray[np.bool_]:
         # low / scale in units of 2^-32, from the top 31 bits of `low`: 2 units lost there, 1 by `slope`, 1 at the end.
         shift = self.low_bits - 31
@@ -180,6 +191,29 @@ class _Laplace:
                 value, low[i] = largest, (1 << self.low_bits) - 1  # together 2^63 - 1
             high[i] = value
         return high
+
+
+class Geometric:
+    """Draws g >= 0 with P(g) = (1 - q) q^g, q = exp(-1 / scale): a discrete Laplace's size, before it has a sign.
+
+    Args:
+        scale: in grid units; 0 < scale < 2^54; any rational.
+
+    Raises:
+        ValueError: out of range. That is our bug.
+    """
+
+    def __init__(self, scale: Fraction) -> None:
+        self._laplace = _Laplace(scale)
+
+    def draw(self, count: int, entropy: Entropy) -> NDArray[np.uint64]:
+        """Draw `count` numbers independently, exactly; what lies beyond 63 bits is given as 2^63 - 1."""
+        draws, filled = np.empty(count, dtype=np.uint64), 0
+        while filled < count:
+            batch = self._laplace.magnitudes(count - filled, entropy)
+            draws[filled : filled + len(batch)] = batch
+            filled += len(batch)
+        return draws
 
 
 class _Gaussian:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cleanroom.privacy.mechanisms import LARGEST_NOISY, draw
+from cleanroom.privacy.mechanisms import LARGEST_NOISY, draw, draw_vectors
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cleanroom.privacy.entropy import Entropy
-    from cleanroom.privacy.noise import Noise
+    from cleanroom.privacy.noise import DiscreteCube, Noise
 
 
 def simulate(noisy: NDArray[np.int64], *, noise: Noise, replicates: int, entropy: Entropy) -> NDArray[np.int64]:
@@ -42,11 +42,40 @@ def simulate(noisy: NDArray[np.int64], *, noise: Noise, replicates: int, entropy
         has the law of a parametric bootstrap at the released values (Efron, Tibshirani, "An Introduction to the
         Bootstrap", 1993, section 6.5).
     """
-    if noisy.ndim != 1 or noisy.dtype != np.int64:
-        raise ValueError("noisy values are a vector of 64-bit integers")
+    _check(noisy, dimensions=1, replicates=replicates)
+    drawn = draw(noise, size=replicates * len(noisy), entropy=entropy).reshape(replicates, len(noisy))
+    return noisy - np.clip(drawn, noisy - LARGEST_NOISY, noisy + LARGEST_NOISY)
+
+
+def simulate_vectors(
+    noisy: NDArray[np.int64], *, noise: DiscreteCube, replicates: int, entropy: Entropy
+) -> NDArray[np.int64]:
+    """As `simulate`, for columns whose noise was drawn together: so are the replicates.
+
+    Args:
+        noisy: shape (columns, groups), otherwise as there.
+        noise: that was added to each group.
+        replicates: >= 1.
+        entropy: fresh bits, not those of the noise that was added.
+
+    Returns:
+        Shape (columns, replicates, groups), clamped to +-LARGEST_NOISY.
+
+    Raises:
+        ValueError: a shape or range is wrong. That is our bug.
+    """
+    _check(noisy, dimensions=2, replicates=replicates)
+    columns, groups = noisy.shape
+    drawn = draw_vectors(noise, shape=(columns, replicates * groups), entropy=entropy)
+    drawn = drawn.reshape(columns, replicates, groups)
+    noisy = noisy[:, np.newaxis, :]
+    return noisy - np.clip(drawn, noisy - LARGEST_NOISY, noisy + LARGEST_NOISY)
+
+
+def _check(noisy: NDArray[np.int64], *, dimensions: int, replicates: int) -> None:
+    if noisy.ndim != dimensions or noisy.dtype != np.int64:
+        raise ValueError("noisy values are a vector of 64-bit integers, or one for each column")
     if isinstance(replicates, bool) or not (isinstance(replicates, int) and replicates >= 1):
         raise ValueError("replicates is an integer, at least 1")
     if bool(np.any((noisy > LARGEST_NOISY) | (noisy < -LARGEST_NOISY))):
         raise ValueError("a noisy value is outside the grid")
-    drawn = draw(noise, size=replicates * len(noisy), entropy=entropy).reshape(replicates, len(noisy))
-    return noisy - np.clip(drawn, noisy - LARGEST_NOISY, noisy + LARGEST_NOISY)

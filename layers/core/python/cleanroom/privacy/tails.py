@@ -1,4 +1,4 @@
-"""How far noise reaches, with proof: tails of both distributions, rounded up, and their inverse. In `privacy/`, pure.
+"""How far noise reaches, with proof: tails of all distributions, rounded up, and their inverse. In `privacy/`, pure.
 
 Thresholds and error bars both come from `tail_distance`. Distances are in grid units. "Safe" is always the larger
 distance: a threshold then shows less, an interval is wider.
@@ -12,8 +12,9 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from cleanroom.privacy.cube_tails import cube_guess, cube_tail
 from cleanroom.privacy.directed import decimal_bounds, exp_bounds, log_bounds, rounding_down, rounding_up
-from cleanroom.privacy.noise import DiscreteGaussian, DiscreteLaplace, Noise
+from cleanroom.privacy.noise import DiscreteCube, DiscreteGaussian, DiscreteLaplace, Noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,9 +29,9 @@ _HALF = Fraction(1, 2)
 def tail_distance(noise: Noise, *, chance: Fraction) -> int:
     """Return the smallest distance d >= 1, in grid units, with P(noise >= d) <= chance, rounded up.
 
-    For Laplace noise, and Gaussian noise with sigma^2 <= 100, the result is the true smallest d (unless the true
-    chance at some d agrees with `chance` in forty digits). For wider Gaussian noise it is at most about one grid
-    unit larger. P(noise >= d) <= chance holds in every case.
+    For Laplace noise, one column of vectors, and Gaussian noise with sigma^2 <= 100, the result is the true smallest d
+    (unless the true chance at some d agrees with `chance` in forty digits). For wider Gaussian noise it is at most
+    about one grid unit larger. P(noise >= d) <= chance holds in every case.
 
     Args:
         noise: of one cell.
@@ -41,13 +42,17 @@ def tail_distance(noise: Noise, *, chance: Fraction) -> int:
 
     Source:
         Laplace: P(X >= d) = r^d / (1 + r), r = exp(-1 / scale), for d >= 1, by summing the geometric series.
-        Gaussian: `gaussian_tail`.
+        Gaussian: `gaussian_tail`. Vectors: `cube_tail`.
     """
     if not 0 < chance < _HALF:
         raise ValueError("chance must be between 0 and 1/2")
     if isinstance(noise, DiscreteLaplace):
         ratio_low = exp_bounds(1 / noise.scale)[0]
         return max(1, math.ceil(noise.scale * (log_bounds(1 / chance)[1] - log_bounds(1 + ratio_low)[0])))
+    if isinstance(noise, DiscreteCube):
+        return _first_distance(
+            lambda distance: cube_tail(noise, distance=distance) <= chance, guess=cube_guess(noise, chance=chance)
+        )
     return _first_distance(
         lambda distance: gaussian_tail(noise, distance=distance) <= chance, guess=_gaussian_guess(noise, chance=chance)
     )

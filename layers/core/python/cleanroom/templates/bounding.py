@@ -8,6 +8,8 @@ Sums and counts are these. Different values and counts per bin have sources of t
 With k = max_groups, m = max_rows and c_g the entity's values in group g:
     Laplace:  v * (k m) // sum(c_g)    where sum(c_g) > k m,           so that the L1 norm is at most that of k m rows;
     Gaussian: v * W // 2^30            where sum(c_g^2) > k m^2, W = floor(2^30 sqrt(k) m / sqrt(sum(c_g^2))) - 1.
+Columns of one vector count the same rows, so that all are scaled by the same k m / sum(c_g); in each group none is
+above c_g times what one row weighs, so neither is the largest of them, and the sum of those over the groups is bounded.
 Division rounds toward zero, so no scaled value exceeds its share. W is worked out in doubles: the true quotient is
 below 2^30, each of the four roundings is below one part in 2^52, so the error is below one, which the -1 covers.
 """
@@ -251,8 +253,9 @@ def _totals(draft: Draft, source: str) -> exp.Select:
         entities, every = family.startswith(PartKind.ENTITIES), family == _EVERY_ENTITY
         count = integer(1) if every else column(families[family], "p")
         value = column(f"s{number}", "p") if c.part.kind is PartKind.SUM else count
-        if c.part.kind is not PartKind.SUM and unit > 1:
-            value = integer(unit) if every else fragment(":v * :u", v=value, u=integer(unit))
+        steps = c.finer if c.vector is not None else 1 if c.part.kind is PartKind.SUM else unit
+        if steps > 1:
+            value = integer(steps) if every else fragment(":v * :u", v=value, u=integer(steps))
         rows = draft.bounds.max_groups * (1 if entities else draft.bounds.max_rows)
         scale = _scale_name(families[family], c.gaussian)
         scaled = _scaled(draft, value, count=count, rows=rows, scale=scale, gaussian=c.gaussian)

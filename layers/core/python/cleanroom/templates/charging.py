@@ -1,18 +1,21 @@
 """Gives every measured column its noise: pure epsilon adds up, Gaussian columns share one rho. Pure.
 
+Columns of a vector have one noise, for the epsilon that is paid for all of them.
+
 All Gaussian columns of a run are one vector: their epsilons and deltas are added, the sum becomes one zCDP parameter
 by the tight conversion, and that is split in proportion to the epsilons paid.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 from sqlglot import exp
 
 from cleanroom.privacy.accounting import DELTA_STEPS, WINDOW_DELTA_STEPS, price_of
-from cleanroom.privacy.calibration import gaussian_noise, gaussian_rho, laplace_noise, other_noise
-from cleanroom.privacy.noise import Noise
+from cleanroom.privacy.calibration import cube_noise, gaussian_noise, gaussian_rho, laplace_noise, other_noise
+from cleanroom.privacy.noise import DiscreteCube, Noise, can_be_drawn
 from cleanroom.privacy.partition_selection import threshold
 from cleanroom.templates.bounding import HARD_LIMIT, count_unit, exact_query
 from cleanroom.templates.clipping import EstimateDraft, clipping_of
@@ -40,6 +43,7 @@ def measurements_of(
         TemplateRefusedError: rule `too_much_delta`.
     """
     estimates = estimates or []
+    drafts = [_drawable(d) for d in drafts]
     gaussian = [c for d in drafts for c in d.columns if c.gaussian]
     gaussian += [c for e in estimates for c in e.columns if c.gaussian]
     epsilon = sum((c.epsilon for c in gaussian), Fraction(0))
@@ -120,13 +124,33 @@ def _measurement(draft: Draft, tree: exp.Expr, *, rho_per_epsilon: Fraction, sel
     )
 
 
+def _drawable(draft: Draft) -> Draft:
+    """Return the draft with the columns of a vector by themselves, at the same shares, where it could not be drawn.
+
+    That is at an epsilon of hundreds, or where an entity may have millions of rows.
+    """
+    noises = {c.name: _vector_noise(draft, c)[0] for c in draft.columns if c.vector is not None}
+    columns = tuple(c if c.name not in noises or can_be_drawn(noises[c.name]) else c.alone() for c in draft.columns)
+    return replace(draft, columns=columns)
+
+
+def _vector_noise(draft: Draft, c: DraftColumn) -> tuple[DiscreteCube, int]:
+    """Return the noise of the vector that a column is in, for all that is paid for its columns, and its sensitivity."""
+    columns = [other for other in draft.columns if other.vector == c.vector]
+    sensitivity = draft.bounds.max_groups * draft.bounds.max_rows * c.row_weight
+    epsilon = sum((other.epsilon for other in columns), Fraction(0))
+    return cube_noise(sensitivity=sensitivity, epsilon=epsilon, dimension=len(columns)), sensitivity
+
+
 def _measured(draft: Draft, c: DraftColumn, *, rho_per_epsilon: Fraction) -> MeasuredColumn:
     k, m = draft.bounds.max_groups, draft.bounds.max_rows
     rows = 1 if c.part.kind is PartKind.ENTITIES else m
     step, unit = _step(draft, c)
     levels = 1 if c.bins is None else c.bins.levels  # each row is counted once on each level of the bins' tree
     noise: Noise
-    if c.gaussian:
+    if c.vector is not None:
+        noise, sensitivity = _vector_noise(draft, c)
+    elif c.gaussian:
         sensitivity = levels * k * (rows * step) ** 2
         noise = gaussian_noise(l2_squared=sensitivity, rho=rho_per_epsilon * c.epsilon)
     else:
@@ -139,16 +163,19 @@ def _measured(draft: Draft, c: DraftColumn, *, rho_per_epsilon: Fraction) -> Mea
         unit=unit,
         is_count=c.grid is None and c.whole,
         noise=noise,
-        norm="l2" if c.gaussian else "l1",
+        norm="l1_max" if c.vector is not None else "l2" if c.gaussian else "l1",
         sensitivity=sensitivity,
         price=price_of(epsilon=c.epsilon, delta=c.delta),
         bins=c.bins,
         other_noise=other_noise(noise, most_groups=HARD_LIMIT * k) if other else None,
+        vector=c.vector,
     )
 
 
 def _step(draft: Draft, c: DraftColumn) -> tuple[int, Fraction]:
     """Return what one row weighs at most, in steps, and what one step is worth."""
+    if c.vector is not None:
+        return c.row_weight, (Fraction(1) if c.grid is None else c.grid.unit) / c.finer
     if c.grid is not None:
         return c.grid.heaviest, c.grid.unit
     if c.part.kind is PartKind.DISTINCT:  # never scaled

@@ -21,7 +21,7 @@ from cleanroom.templates.grid import Grid, grid_of
 from cleanroom.templates.moments import from_integer
 from cleanroom.templates.plan import Quantile
 from cleanroom.templates.scalars import TEMPORAL, Scalar, Span, cast, combine
-from cleanroom.templates.shares import coefficients, shares
+from cleanroom.templates.shares import STEPS, coefficients, of_vector, shares, together, vector_coefficient
 from cleanroom.templates.trees import column, double, fragment, integer, to_sql
 
 
@@ -96,6 +96,9 @@ class DraftColumn:
         quantiles: what is computed from those.
         asked: labels of the aggregates that need it.
         whole: a count is shown as a whole number; False where it is made to agree with others, which that would undo.
+        vector: columns with the same name here get noise together; None for a column by itself.
+        finer: in a vector: what its integers are multiplied by, the number of values or their sum on the grid.
+        row_weight: in a vector: the most that a row weighs in any of its columns, in steps, after that.
     """
 
     name: str
@@ -108,6 +111,13 @@ class DraftColumn:
     quantiles: tuple[Quantile, ...] = ()
     asked: tuple[str, ...] = ()
     whole: bool = True
+    vector: str | None = None
+    finer: int = 1
+    row_weight: int = 1
+
+    def alone(self) -> DraftColumn:
+        """Return the column as one that gets noise by itself."""
+        return replace(self, vector=None, finer=1, row_weight=1)
 
 
 def parts_of(aggregate: Aggregate) -> tuple[Part, ...]:
@@ -217,40 +227,76 @@ def draft_columns(requests: list[Request], *, first: int = 0) -> list[DraftColum
     """
     columns: list[DraftColumn] = []
     measured = {part.key for request in requests for part in parts_of(request.aggregate)}
-    for family in _families(requests):
+    for family in _families(requests, measured):
         parts: dict[tuple[PartKind, str], Part] = {}
         for request in family:
             for part in parts_of(request.aggregate):
                 parts.setdefault(part.key, part)
         grids = {part.key: _grid(part, family, measured) for part in parts.values()}
-        split = shares(_coefficients(family, grids), gaussian=family[0].gaussian)
+        gaussian = family[0].gaussian
+        asked = _coefficients(family, grids)
+        counts = {} if gaussian else {p.key: k for p in parts.values() if (k := _counted_by(p)) is not None}
+        vectors = together(asked, counts=counts)
+        split = shares({v: vector_coefficient(asked, v) for v in vectors}, gaussian=gaussian)
+        vector_of = {key: v for v in vectors for key in v}
+        number_of = {part.key: first + len(columns) + place for place, part in enumerate(parts.values())}
         epsilon = sum((r.epsilon for r in family), Fraction(0))
         delta = sum((r.delta for r in family), Fraction(0))
         for part in parts.values():
             bins: Bins | None = None
             quantiles: tuple[Quantile, ...] = ()
-            name = f"c{first + len(columns)}"
+            name = f"c{number_of[part.key]}"
+            vector = vector_of[part.key]
+            share = split[vector] / len(vector)
             if part.kind is PartKind.BINS and part.argument is not None:
                 bins = bins_of(part.argument, at=_place(part, family))
                 quantiles = _quantiles([r.aggregate for r in family], of=name)
-            columns.append(
-                DraftColumn(
-                    name=name,
-                    part=part,
-                    grid=grids[part.key],
-                    epsilon=epsilon * split[part.key],
-                    gaussian=family[0].gaussian,
-                    delta=delta * split[part.key],
-                    bins=bins,
-                    quantiles=quantiles,
-                    asked=tuple(
-                        dict.fromkeys(
-                            r.aggregate.label for r in family if part.key in {p.key for p in parts_of(r.aggregate)}
-                        )
-                    ),
-                )
+            column_of_part = DraftColumn(
+                name=name,
+                part=part,
+                grid=grids[part.key],
+                epsilon=epsilon * share,
+                gaussian=gaussian,
+                delta=delta * share,
+                bins=bins,
+                quantiles=quantiles,
+                asked=tuple(
+                    dict.fromkeys(
+                        r.aggregate.label for r in family if part.key in {p.key for p in parts_of(r.aggregate)}
+                    )
+                ),
             )
+            if len(vector) > 1:
+                weight = _row_weight([grids[key] for key in vector])
+                column_of_part = replace(
+                    column_of_part,
+                    vector=f"v{number_of[vector[0]]}",
+                    finer=weight if grids[part.key] is None else weight // _heaviest(grids[part.key]),
+                    row_weight=weight,
+                )
+            columns.append(column_of_part)
     return columns
+
+
+_VECTOR_STEPS = 2**28
+"""Steps of a row in a vector with several sums: they are multiplied by whole numbers to weigh nearly as much each."""
+
+
+def _counted_by(part: Part) -> PartKey | None:
+    """Return the count of the rows that a part adds up, if it may stand in a vector: it is at most one, or one row."""
+    if part.kind is PartKind.SUM:
+        return count_part(part).key
+    return part.key if part.kind in (PartKind.ROWS, PartKind.VALUES) else None
+
+
+def _row_weight(grids: list[Grid | None]) -> int:
+    """Return how much a row weighs at most in each column of a vector, in steps."""
+    sums = [grid.heaviest for grid in grids if grid is not None]
+    return sums[0] if len(sums) == 1 else _VECTOR_STEPS
+
+
+def _heaviest(grid: Grid | None) -> int:
+    return 1 if grid is None else grid.heaviest
 
 
 PartKey = tuple[PartKind, str]
@@ -286,8 +332,9 @@ def beside_selection(columns: list[DraftColumn], selection: DraftColumn) -> list
     """Return the columns, and the entity count that groups are chosen by, with what is paid for all shared anew.
 
     All that is paid goes in equal shares to what is measured, a sum that is not centred counting twice: it stands for
-    its middle and for what is left of it, and weighs twice as much. Among themselves the columns keep their
-    proportions. Nothing is asked of the data for it, and the sum of all shares stays what it was.
+    its middle and for what is left of it, and weighs twice as much. A vector counts as its columns' cubes do (which is
+    `shares.py` with these shares). Among themselves the columns keep their proportions. Nothing is asked of the data
+    for it, and the sum of all shares stays what it was.
 
     Args:
         columns: of one pool and mechanism, that of the selection.
@@ -297,10 +344,20 @@ def beside_selection(columns: list[DraftColumn], selection: DraftColumn) -> list
         The columns, then the selection.
     """
     paid = sum((c.epsilon for c in columns), Fraction(0))
-    shares = sum(2 if c.grid is not None and not c.grid.centred else 1 for c in columns) + 1
-    chosen = (paid + selection.epsilon) / shares
+    by_draw: dict[str, list[int]] = {}
+    for c in columns:
+        by_draw.setdefault(c.vector or c.name, []).append(2 if c.grid is not None and not c.grid.centred else 1)
+    parts = sum((_shares_of(weights) for weights in by_draw.values()), Fraction(1))
+    chosen = (paid + selection.epsilon) / parts
     rest = (paid + selection.epsilon - chosen) / paid
     return [*(replace(c, epsilon=c.epsilon * rest) for c in columns), replace(selection, epsilon=chosen)]
+
+
+def _shares_of(weights: list[int]) -> Fraction:
+    """Return how many shares a column gets by its weight, or a vector by its columns' weights."""
+    if len(weights) == 1:
+        return Fraction(weights[0])
+    return Fraction(round(STEPS * (of_vector(len(weights)) * sum(w**3 for w in weights)) ** (1 / 3)), STEPS)
 
 
 _ENDS: dict[AggregateFunction, End] = {AggregateFunction.MIN: "smallest", AggregateFunction.MAX: "largest"}
@@ -315,11 +372,16 @@ def _quantiles(aggregates: list[Aggregate], *, of: str) -> tuple[Quantile, ...]:
     )
 
 
-def _families(requests: list[Request]) -> list[list[Request]]:
-    """Return the requests in groups that share parts, in the order of the query."""
-    families: list[tuple[set[tuple[PartKind, str]], list[Request]]] = []
+def _families(requests: list[Request], measured: set[PartKey]) -> list[list[Request]]:
+    """Return the requests in groups that share parts, in the order of the query.
+
+    Under Laplace noise a sum is with the count that its middle is put back with, so that they may be one vector.
+    """
+    families: list[tuple[set[PartKey], list[Request]]] = []
     for request in requests:
         keys = {p.key for p in parts_of(request.aggregate)}
+        if request.aggregate.function is AggregateFunction.SUM and not request.gaussian:
+            keys |= {count_part(p).key for p in parts_of(request.aggregate)} & measured
         touching = [f for f in families if f[0] & keys]
         for family in touching:
             families.remove(family)

@@ -12,7 +12,7 @@ from typing import Literal
 
 from cleanroom.privacy.accounting import Price
 from cleanroom.privacy.bins import Bins, End
-from cleanroom.privacy.noise import Noise
+from cleanroom.privacy.noise import DiscreteCube, Noise
 from cleanroom.privacy.rho import ZERO_RHO, RhoPrice, rho_price
 from cleanroom.rooms.tables import LinkedTable
 
@@ -40,15 +40,18 @@ class MeasuredColumn:
         meaning: for people, e.g. `entities`, `rows`, `sum of dep_delay around 75`.
         unit: what one integer step is worth, > 0; the noisy table shows noisy integer * unit.
         is_count: shown as a whole number, rounded after the noise.
-        noise: in integer steps.
-        norm: `l1` or `l2`: the norm in which `sensitivity` bounds one entity's whole contribution.
-        sensitivity: for l1 the bound itself, for l2 its square, in integer steps, rounded up.
-        price: this column's share.
+        noise: in integer steps; of a vector that of all its columns together.
+        norm: the norm in which `sensitivity` bounds one entity's whole contribution: `l1`, `l2`, or for vectors
+            `l1_max`: the sum over all groups of the most that any of its columns moves there.
+        sensitivity: for l1 and l1_max the bound itself, for l2 its square, in integer steps, rounded up.
+        price: this column's share; a vector costs the sum of its columns' shares, and each stands for the others, too.
         bins: None for one integer per group; else the exact column is a list of (bin, count), every node of the bins'
             tree gets noise, `sensitivity` is of all levels together, and the column itself is not in the noisy table:
             quantiles are computed from it.
         other_noise: of the other row, where the measurement has one; None for the column that chooses the groups, which
             is 0 there and which nothing reads.
+        vector: columns of a measurement with the same name here get one draw of their noise for each group; None for a
+            column that gets noise by itself.
     """
 
     name: str
@@ -56,11 +59,12 @@ class MeasuredColumn:
     unit: Fraction
     is_count: bool
     noise: Noise
-    norm: Literal["l1", "l2"]
+    norm: Literal["l1", "l2", "l1_max"]
     sensitivity: int
     price: Price
     bins: Bins | None = None
     other_noise: Noise | None = None
+    vector: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,6 +172,9 @@ class Measurement:
         estimate: set where it is measured for the clipping note only; no release query reads it.
         other_row: the BOOLEAN column of the noisy table that is TRUE in its last row, which holds the groups that are
             not shown together, and NULL for keys; None where there is no such row.
+
+    Raises:
+        ValueError: columns of a vector disagree, or are not as many as its noise is for. That is our bug.
     """
 
     name: str
@@ -189,6 +196,24 @@ class Measurement:
             chooses = selection is not None and column.name == selection.column
             if (column.other_noise is not None) != (self.other_row is not None and not chooses):
                 raise ValueError("in an other row all columns have noise but the one that chooses the groups")
+        for columns in self.drawn_together:
+            first = columns[0]
+            dimension = first.noise.dimension if isinstance(first.noise, DiscreteCube) else 1
+            same = {(c.noise, c.norm, c.sensitivity) for c in columns}
+            joint = (first.vector is not None, first.norm == "l1_max", isinstance(first.noise, DiscreteCube))
+            if len(columns) != dimension or len(same) != 1 or len(set(joint)) != 1:
+                raise ValueError("columns of a vector have the same noise, which is for as many")
+            chooses = selection is not None and any(c.name == selection.column for c in columns)
+            if joint[0] and (chooses or any(c.bins is not None or c.other_noise != first.other_noise for c in columns)):
+                raise ValueError("what chooses the groups is in no vector, nor are bins")
+
+    @property
+    def drawn_together(self) -> tuple[tuple[MeasuredColumn, ...], ...]:
+        """The columns by the draws of their noise: each by itself, or all of a vector, in the order of the first."""
+        together: dict[str, list[MeasuredColumn]] = {}
+        for c in self.columns:
+            together.setdefault(f"column {c.name}" if c.vector is None else f"vector {c.vector}", []).append(c)
+        return tuple(tuple(columns) for columns in together.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -325,6 +350,6 @@ class Plan:
         if not self.parts:
             return ZERO_RHO
         return rho_price(
-            ((column.noise, column.sensitivity) for m in self.measurements for column in m.columns),
+            ((together[0].noise, together[0].sensitivity) for m in self.measurements for together in m.drawn_together),
             selection_deltas=(m.partition_selection.delta for m in self.measurements if m.partition_selection),
         )

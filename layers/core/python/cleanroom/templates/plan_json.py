@@ -55,6 +55,8 @@ def _encodable(plan: Plan) -> dict[str, Any]:
                 del column_written["other_noise"]
             else:
                 column_written["other_noise"] = column.other_noise.as_json()
+            if column.vector is None:
+                del column_written["vector"]
         if measurement.other_row is None:
             del written["other_row"]
     return fields

@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from cleanroom.privacy.bins import CELL_LIMIT
-from cleanroom.privacy.mechanisms import LARGEST_EXACT, add_noise, select_groups
+from cleanroom.privacy.mechanisms import LARGEST_EXACT, add_noise, add_vector_noise, select_groups
+from cleanroom.privacy.noise import DiscreteCube
 from cleanroom.privacy.other_row import exact_rest
 from cleanroom.privacy.quantiles import LEVELS, MIDDLE, curves, drawn, nodes_of
-from cleanroom.privacy.simulation import simulate
+from cleanroom.privacy.simulation import simulate, simulate_vectors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from cleanroom.privacy.bins import Bins
     from cleanroom.privacy.entropy import Entropy
@@ -80,31 +81,34 @@ def draw_noise(exact_table: pa.Table, measurement: Measurement, plan: Plan, entr
     """
     integers: dict[str, Integers] = {}
     exact: dict[str, Integers] = {}
-    for column in measurement.columns:
-        if column.bins is None:
-            exact_column = exact_table.column(column.name).combine_chunks()
-            exact[column.name] = np.asarray(exact_column.fill_null(0), dtype=np.int64)
-            integers[column.name] = add_noise(exact[column.name], noise=column.noise, entropy=entropy)
+    together = [columns for columns in measurement.drawn_together if columns[0].bins is None]
+    for columns in together:
+        for c in columns:
+            exact_column = exact_table.column(c.name).combine_chunks()
+            exact[c.name] = np.asarray(exact_column.fill_null(0), dtype=np.int64)
+        vectors = np.array([exact[c.name] for c in columns])
+        integers |= _by_name(columns, _noisy(vectors, columns[0].noise, entropy))
     chosen, hidden = exact_table, exact_table.slice(0, 0)
     selection = measurement.partition_selection
     if selection is not None:
         appear = select_groups(integers[selection.column], tau=selection.tau)
         chosen, hidden = exact_table.filter(pa.array(appear)), exact_table.filter(pa.array(~appear))
         integers = {name: values[appear] for name, values in integers.items()}
-        for column in measurement.columns:
-            if measurement.other_row is not None and column.bins is None:
-                rest = exact_rest(exact[column.name][~appear].reshape(-1, 1), limit=LARGEST_EXACT)
-                integers[column.name] = np.append(integers[column.name], _noisy_rest(rest, column, entropy))
+        for columns in together if measurement.other_row is not None else []:
+            vectors = np.array([exact[c.name][~appear] for c in columns])
+            rest = exact_rest(vectors.T, limit=LARGEST_EXACT).reshape(-1, 1)
+            for name, last in _by_name(columns, _noisy_rest(rest, columns[0], entropy)).items():
+                integers[name] = np.append(integers[name], last)
     found: dict[str, Floats] = {}
     for column in measurement.columns:
         if column.bins is not None:
             found |= _curves(chosen.column(column.name), column, column.bins, measurement, entropy)
             if column.other_noise is not None:
-                rest = _rest_of_bins(hidden.column(column.name), column.bins)
-                nodes = add_noise(rest, noise=column.other_noise, entropy=entropy)
+                counts = _rest_of_bins(hidden.column(column.name), column.bins)
+                nodes = add_noise(counts, noise=column.other_noise, entropy=entropy)
                 for q in _asked_of(column, measurement):
-                    last = _curve(nodes, q, column.bins, column.other_noise)
-                    found[q.name] = np.concatenate([found[q.name], last])
+                    curve = _curve(nodes, q, column.bins, column.other_noise)
+                    found[q.name] = np.concatenate([found[q.name], curve])
     unmeasured = chosen.select([*measurement.keys, *plan.exact_columns])
     if measurement.other_row is not None:
         unmeasured = _with_other_row(unmeasured, measurement.other_row)
@@ -115,11 +119,26 @@ def _mark_of(measurement: Measurement) -> tuple[str, ...]:
     return () if measurement.other_row is None else (measurement.other_row,)
 
 
-def _noisy_rest(exact: Integers, column: MeasuredColumn, entropy: Entropy) -> Integers:
-    """Return a column's number in the other row; 0 of the column that chooses the groups: it must tell nothing more."""
-    if column.other_noise is None:
-        return np.zeros_like(exact)
-    return add_noise(exact, noise=column.other_noise, entropy=entropy)
+def _noisy(exact: Integers, noise: Noise, entropy: Entropy) -> Integers:
+    """Return columns that are drawn together, shape (columns, groups), with noise; a column by itself is one of one."""
+    if isinstance(noise, DiscreteCube):
+        return add_vector_noise(exact, noise=noise, entropy=entropy)
+    return add_noise(exact, noise=noise, entropy=entropy)
+
+
+def _by_name(columns: Sequence[MeasuredColumn], values: Integers) -> dict[str, Integers]:
+    return {c.name: row for c, row in zip(columns, values, strict=True)}
+
+
+def _noisy_rest(exact: Integers, first: MeasuredColumn, entropy: Entropy) -> Integers:
+    """Return the numbers of columns in the other row; 0 of the column that chooses the groups: it tells nothing more.
+
+    Args:
+        exact: shape (columns, 1), of columns that are drawn together.
+        first: of those.
+        entropy: fresh bits.
+    """
+    return np.zeros_like(exact) if first.other_noise is None else _noisy(exact, first.other_noise, entropy)
 
 
 def _rest_of_bins(lists: pa.ChunkedArray, bins: Bins) -> Integers:
@@ -211,11 +230,12 @@ def replicated(noisy: NoisyTable, measurement: Measurement, *, replicates: int, 
         repeated = pa.table({"replicate": pa.array(numbers)})
     else:
         repeated = noisy.unmeasured.take(pa.array(np.tile(np.arange(rows), replicates)))
-    integers = {
-        c.name: _simulated(noisy.integers[c.name], c, measurement, replicates, entropy).reshape(-1)
-        for c in measurement.columns
-        if c.bins is None
-    }
+    integers: dict[str, Integers] = {}
+    for columns in measurement.drawn_together:
+        if columns[0].bins is None:
+            vectors = np.array([noisy.integers[c.name] for c in columns])
+            simulated = _simulated(vectors, columns[0], measurement, replicates, entropy)
+            integers |= _by_name(columns, simulated.reshape(len(columns), -1))
     middles = {
         name: drawn(curve, _spread_deviates(replicates, rows, entropy)).reshape(-1)
         for name, curve in noisy.curves.items()
@@ -225,16 +245,22 @@ def replicated(noisy: NoisyTable, measurement: Measurement, *, replicates: int, 
 
 
 def _simulated(
-    noisy: Integers, column: MeasuredColumn, measurement: Measurement, replicates: int, entropy: Entropy
+    noisy: Integers, first: MeasuredColumn, measurement: Measurement, replicates: int, entropy: Entropy
 ) -> Integers:
-    """Return a column's replicates, shape (replicates, rows); the other row with the noise that it has."""
+    """Return replicates of what was drawn together, shape (columns, replicates, rows); the other row with its noise."""
     if measurement.other_row is None:
-        return simulate(noisy, noise=column.noise, replicates=replicates, entropy=entropy)
-    groups = simulate(noisy[:-1], noise=column.noise, replicates=replicates, entropy=entropy)
-    last = np.tile(noisy[-1:], (replicates, 1))
-    if column.other_noise is not None:
-        last = simulate(noisy[-1:], noise=column.other_noise, replicates=replicates, entropy=entropy)
-    return np.concatenate([groups, last], axis=1)
+        return _replicates(noisy, first.noise, replicates, entropy)
+    groups = _replicates(noisy[:, :-1], first.noise, replicates, entropy)
+    last = np.tile(noisy[:, np.newaxis, -1:], (1, replicates, 1))
+    if first.other_noise is not None:
+        last = _replicates(noisy[:, -1:], first.other_noise, replicates, entropy)
+    return np.concatenate([groups, last], axis=2)
+
+
+def _replicates(noisy: Integers, noise: Noise, replicates: int, entropy: Entropy) -> Integers:
+    if isinstance(noise, DiscreteCube):
+        return simulate_vectors(noisy, noise=noise, replicates=replicates, entropy=entropy)
+    return np.array([simulate(n, noise=noise, replicates=replicates, entropy=entropy) for n in noisy])
 
 
 def _spread_deviates(replicates: int, groups: int, entropy: Entropy) -> Floats:

@@ -50,6 +50,7 @@ def measurement_view(measurement: Measurement) -> dict[str, object]:
             {
                 "name": c.name,
                 "measures": c.meaning,
+                "vector": c.vector,
                 "noise": c.noise.as_json(),
                 "plus_or_minus_95": half_width_of(c),
                 **_of_other_row(c),
@@ -125,6 +126,7 @@ def _explained_column(column: MeasuredColumn) -> dict[str, object]:
     return {
         "name": column.name,
         "measures": column.meaning,
+        "vector": column.vector,
         "step": float(column.unit),
         "sensitivity": {"norm": column.norm, "steps": str(column.sensitivity), "squared": column.norm == "l2"},
         "noise": column.noise.as_json(),

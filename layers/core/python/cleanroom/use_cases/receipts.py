@@ -177,6 +177,7 @@ def _measurement(measurement: Measurement) -> dict[str, object]:
             {
                 "name": c.name,
                 "measures": c.meaning,
+                "vector": c.vector,
                 "unit": str(c.unit),
                 "norm": c.norm,
                 "sensitivity": str(c.sensitivity),
