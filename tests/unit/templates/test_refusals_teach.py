@@ -169,6 +169,15 @@ TAUGHT = [
         "SELECT COUNT(*) AS n FROM customers, LATERAL FLATTEN(input => SPLIT(city, ' ')) f",
     ),
     (
+        "SELECT «AVG(since)» AS a FROM customers",
+        "type_mismatch",
+        "DATEADD('day', AVG(DATEDIFF(",
+        (
+            "SELECT DATEADD('day', AVG(LEAST(GREATEST(DATEDIFF('day', '2024-01-01'::DATE, since), 0), 366))::INT, "
+            "'2024-01-01'::DATE) AS a FROM customers"
+        ),
+    ),
+    (
         "SELECT «tags», COUNT(*) AS n FROM customers GROUP BY 1",
         "array_value",
         "FLATTEN",

@@ -198,6 +198,14 @@ def summable(argument: Scalar, *, what: str, at: exp.Expr) -> Scalar:
     Raises:
         TemplateRefusedError: rule `type_mismatch`.
     """
+    if argument.type in TEMPORAL:
+        refuse(
+            f"{what} needs a number, not {argument.type}",
+            rule="type_mismatch",
+            cure="average the days since a date, and add them to it: "
+            "DATEADD('day', AVG(DATEDIFF('day', <date>, x))::INT, <date>); MEDIAN, MIN and MAX take dates",
+            at=at,
+        )
     require(argument, SUMMABLE, what=what, at=at)
     if argument.type is not ColumnType.BOOLEAN:
         return argument
