@@ -64,7 +64,7 @@ def test_every_type_is_one_that_templates_know_or_none(place, store, tmp_path):
     types = {c.name: c.type.value for c in store.describe(owner="airline", name="flights").columns}
     assert types == {
         "a": "integer", "b": "integer", "c": "other", "d": "decimal", "e": "double", "f": "boolean", "g": "date",
-        "h": "timestamp", "i": "timestamp", "j": "text", "k": "other", "l": "other", "m": "other", "n": "integer",
+        "h": "timestamp", "i": "timestamp", "j": "text", "k": "other", "l": "array", "m": "other", "n": "integer",
         "o": "other", "p": "other",
     }  # fmt: skip
 
@@ -153,7 +153,7 @@ def test_a_column_is_nullable_if_it_is_in_any_object(place, store):
     ("table", "why"),
     [
         (pa.table({"a": [1], "A": [2]}), "upper and lower case"),
-        (pa.table({"a": [[1]], "b": [{"c": 1}]}), "no column"),
+        (pa.table({"a": [[[1]]], "b": [{"c": 1}]}), "no column"),
         (FLIGHTS.slice(0, 0), "no rows"),
     ],
 )
