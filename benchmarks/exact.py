@@ -16,20 +16,20 @@ from cleanroom.adapters.duckdb_release import DuckDbReleaseEngine
 from cleanroom.adapters.duckdb_sandbox import EngineLimits, Sandbox
 from cleanroom.adapters.parquet_schema import read_columns
 from cleanroom.privacy.accounting import DELTA_STEPS, MICRO, Price
-from cleanroom.privacy.mechanisms import add_noise, select_groups
 from cleanroom.rooms.policies import policy_from_json
 from cleanroom.rooms.settings import NoiseMechanism, PrivacySettings
 from cleanroom.rooms.tables import EntityColumn, LinkedTable
 from cleanroom.templates.compile import compile_query
 from cleanroom.templates.render import render
 from cleanroom.templates.template import CompileContext, Template
+from cleanroom.use_cases.noisy_tables import draw_noise, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from fractions import Fraction
 
     from cleanroom.privacy.entropy import Entropy
-    from cleanroom.templates.plan import MeasuredColumn, Measurement, Plan
+    from cleanroom.templates.plan import Plan
 
 LIMITS = EngineLimits(memory_bytes=4 << 30, threads=2)
 """Of both sides of every comparison."""
@@ -171,32 +171,10 @@ def by_group(rows: list[tuple[object, ...]], *, keys: int) -> dict[tuple[object,
 
 def release(plan: Plan, exact_tables: Mapping[str, pa.Table], *, entropy: Entropy) -> list[tuple[object, ...]]:
     """Return the visible rows of one release: fresh noise on every measured integer, selection, release query."""
-    tables = {m.name: _noisy(exact_tables[m.name], m, entropy) for m in plan.measurements}
+    tables = {m.name: shown(draw_noise(exact_tables[m.name], m, plan, entropy), m) for m in plan.measurements}
     answer = RELEASES.query(plan.release.sql, tables)
     columns = [answer.column(i).to_pylist() for i in range(len(plan.release.columns))]
     return list(zip(*columns, strict=True))
-
-
-def _noisy(exact_table: pa.Table, measurement: Measurement, entropy: Entropy) -> pa.Table:
-    noisy = {
-        c.name: add_noise(exact_table.column(c.name).to_numpy(), noise=c.noise, entropy=entropy)
-        for c in measurement.columns
-    }
-    shown = exact_table.select(measurement.keys)
-    selection = measurement.partition_selection
-    if selection is not None:
-        appear = select_groups(noisy[selection.column], tau=selection.tau)
-        shown = shown.filter(pa.array(appear))
-        noisy = {name: values[appear] for name, values in noisy.items()}
-    for c in measurement.columns:
-        shown = shown.append_column(c.name, _in_units(noisy[c.name], c))
-    return shown
-
-
-def _in_units(values: object, column: MeasuredColumn) -> pa.Array:
-    numbers = pa.array(values).cast(pa.float64(), safe=False)
-    scaled = pa.compute.multiply(numbers, float(column.unit))
-    return pa.compute.round(scaled).cast(pa.int64()) if column.is_count else scaled
 
 
 def _addresses(question: Question, plan: Plan) -> dict[str, list[str]]:

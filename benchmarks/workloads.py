@@ -148,6 +148,7 @@ def pricing_summary(*, folder: Path) -> Question:
         max_groups=4,
         max_rows=64,
         groups=(("A", "F"), ("N", "F"), ("N", "O"), ("R", "F")),
+        mechanism="Laplace",
         shares=6,
     )
 
