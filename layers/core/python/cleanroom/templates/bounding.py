@@ -31,6 +31,9 @@ from cleanroom.templates.wings import COUNT_STEPS, bin_counts, distinct_values
 HARD_LIMIT = 4
 """An entity is in at most this many times max_groups groups, where keys are private."""
 
+_READ_OFTEN = ("above", "few")
+"""CTEs, beside the pairs, that are worked out once."""
+
 _EVERY_ENTITY = f"{PartKind.ENTITIES} "
 """The family of COUNT(DISTINCT entity): it counts one per entity and group, and needs no column of its own."""
 
@@ -54,8 +57,8 @@ def exact_query(draft: Draft) -> exp.Select:
         if draft.factors is None:
             ctes += _hard_limited(draft)
             source = "kept"
-        if draft.keys:
-            ctes.append(("norms", _norms(draft, source)))
+        elif draft.keys:
+            ctes.append(("norms", _norms(draft, table("pairs", "p"))))
         totals = _totals(draft, source)
         if not draft.keys and len(added_up) == len(draft.columns):
             return _with(totals, ctes)
@@ -108,7 +111,7 @@ def _with(query: exp.Select, ctes: list[tuple[str, exp.Expr]]) -> exp.Select:
         query = query.with_(
             exp.to_identifier(name, quoted=True),
             as_=tree,
-            materialized=True if name in ("pairs", "kept") or name.endswith("pairs") else None,
+            materialized=True if name in _READ_OFTEN or name.endswith("pairs") else None,
             copy=False,
         )
     return query
@@ -161,16 +164,23 @@ def _pairs(draft: Draft) -> exp.Select:
 
 
 def _hard_limited(draft: Draft) -> list[tuple[str, exp.Expr]]:
-    """Return CTEs that leave each entity at most HARD_LIMIT * k groups, chosen by a hash with the run's secret."""
+    """Return CTEs that leave each entity at most HARD_LIMIT * k groups, chosen by a hash with the run's secret.
+
+    One pass over the pairs finds the entities that are `above` a bound, with their norms. Of those with too many groups,
+    `few` has the groups that stay, and norms of their own; whoever else is `kept` as they are.
+    """
     limit = integer(HARD_LIMIT * draft.bounds.max_groups)
-    big = exp.select(column("e")).from_(table("pairs"), copy=False).group_by(column("e"), copy=False)
-    big = big.having(fragment("COUNT(*) > :n", n=limit), copy=False)
+    over, scales = _over(draft)
+    groups = fragment("COUNT(*)")
+    above = exp.select(column("e", "p"), named(groups, "groups"), *scales).from_(table("pairs", "p"), copy=False)
+    above = above.group_by(column("e", "p"), copy=False).having(
+        fragment(":o OR :g > :n", o=over, g=groups, n=limit), copy=False
+    )
+    many = fragment(":g > :n", g=column("groups", "a"), n=limit)
+    big = exp.select(column("e", "a")).from_(table("above", "a"), copy=False).where(many, copy=False)
     names = [key_name(p) for p in range(len(draft.keys))]
     chosen = ["e", *names, *(n for n in _pair_columns(draft))]
-    small = exp.select(*(column(n, "p") for n in chosen)).from_(table("pairs", "p"), copy=False)
-    small = small.join(
-        table("big", "b"), on=exp.EQ(this=column("e", "p"), expression=column("e", "b")), join_type="anti", copy=False
-    )
+    same = exp.EQ(this=column("e", "p"), expression=column("e", "b"))
     keyed = exp.Anonymous(
         this="hash", expressions=[exp.Placeholder(this="run_key"), column("e", "p"), *(column(n, "p") for n in names)]
     )
@@ -182,14 +192,20 @@ def _hard_limited(draft: Draft) -> list[tuple[str, exp.Expr]]:
         ),
     )
     ranked = exp.select(*(column(n, "p") for n in chosen), named(rank, "rank")).from_(table("pairs", "p"), copy=False)
-    ranked = ranked.join(
-        table("big", "b"), on=exp.EQ(this=column("e", "p"), expression=column("e", "b")), join_type="semi", copy=False
-    )
+    ranked = ranked.join(table("big", "b"), on=same, join_type="semi", copy=False)
     within = fragment(":r <= :n", r=column("rank", "q"), n=limit)
-    limited = exp.select(*(column(n, "q") for n in chosen)).from_(aliased(ranked, "q"), copy=False)
+    few = exp.select(*(column(n, "q") for n in chosen)).from_(aliased(ranked, "q"), copy=False)
+    small = exp.select(*(column(n, "p") for n in chosen)).from_(table("pairs", "p"), copy=False)
+    small = small.join(table("big", "b"), on=same, join_type="anti", copy=False)
+    left = exp.select(*(column(n, "f") for n in chosen)).from_(table("few", "f"), copy=False)
+    norms = exp.select(column("e", "a"), *(column(s.alias, "a") for s in scales)).from_(table("above", "a"), copy=False)
+    norms = norms.where(exp.Not(this=bracketed(many)), copy=False)
     ctes: list[tuple[str, exp.Expr]] = [
+        ("above", above),
         ("big", big),
-        ("kept", exp.union(small, limited.where(within, copy=False), distinct=False)),
+        ("few", few.where(within, copy=False)),
+        ("kept", exp.union(small, left, distinct=False)),
+        ("norms", exp.union(norms, _norms(draft, table("few", "p")), distinct=False)),
     ]
     if len(additive(draft)) < len(draft.columns):  # what else is counted leaves out the same groups
         dropped = exp.select(*(column(n, "q") for n in ["e", *names])).from_(aliased(ranked, "q"), copy=False)
@@ -202,10 +218,22 @@ def _pair_columns(draft: Draft) -> list[str]:
     return [*counts, *(f"s{i}" for i, c in enumerate(additive(draft)) if c.part.kind is PartKind.SUM)]
 
 
-def _norms(draft: Draft, source: str) -> exp.Select:
-    """Return per entity above a bound: for each family its norm (Laplace) or weight (Gaussian), NULL where within."""
+def _norms(draft: Draft, pairs: exp.Expr) -> exp.Select:
+    """Return per entity above a bound: for each family its norm (Laplace) or weight (Gaussian), NULL where within.
+
+    Args:
+        draft: the measurement.
+        pairs: an item of FROM called `p`, with all pairs of every entity that is in it.
+    """
+    over, scales = _over(draft)
+    norms = exp.select(named(column("e", "p"), "e"), *scales).from_(pairs, copy=False)
+    return norms.group_by(column("e", "p"), copy=False).having(over, copy=False)
+
+
+def _over(draft: Draft) -> tuple[exp.Expr, list[exp.Expr]]:
+    """Return, as aggregates over the pairs `p` of an entity: whether it is above any bound, and its scales."""
     k, m = draft.bounds.max_groups, draft.bounds.max_rows
-    columns: list[exp.Expr] = [named(column("e", "p"), "e")]
+    scales: list[exp.Expr] = []
     above: list[exp.Expr] = []
     for family, name, gaussian in _scales(draft):
         entities = family == _EVERY_ENTITY
@@ -213,16 +241,11 @@ def _norms(draft: Draft, source: str) -> exp.Select:
         rows = 1 if family.startswith(PartKind.ENTITIES) else m
         over, scale = clip_of(None if entities else count, groups=k, rows=rows, gaussian=gaussian)
         above.append(over)
-        columns.append(named(fragment("CASE WHEN :o THEN :w END", o=over, w=scale), _scale_name(name, gaussian)))
+        scales.append(named(fragment("CASE WHEN :o THEN :w END", o=over, w=scale), _scale_name(name, gaussian)))
     having = above[0]
     for condition in above[1:]:
         having = exp.Or(this=bracketed(having), expression=bracketed(condition))
-    return (
-        exp.select(*columns)
-        .from_(table(source, "p"), copy=False)
-        .group_by(column("e", "p"), copy=False)
-        .having(having, copy=False)
-    )
+    return having, scales
 
 
 def _scales(draft: Draft) -> list[tuple[str, str, bool]]:
