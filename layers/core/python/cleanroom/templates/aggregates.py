@@ -6,10 +6,10 @@ noise are in `plain_aggregates.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sqlglot import exp
 
@@ -65,11 +65,16 @@ class Aggregate:
     fraction: Fraction = Fraction(0)
     whole: bool = False
     label: str = ""
+    known: dict[str, Any] = field(init=False, compare=False, repr=False, default_factory=dict)
+    """What was worked out from the rest before: an argument may be long, and is asked for often."""
 
     @property
     def argument_key(self) -> str:
         """Equal for equal arguments."""
-        return "" if self.argument is None else to_sql(self.argument.sql)
+        if "argument_key" not in self.known:
+            self.known["argument_key"] = "" if self.argument is None else to_sql(self.argument.sql)
+        key: str = self.known["argument_key"]
+        return key
 
     @property
     def key(self) -> str:

@@ -166,8 +166,8 @@ def _pairs(draft: Draft) -> exp.Select:
 def _hard_limited(draft: Draft) -> list[tuple[str, exp.Expr]]:
     """Return CTEs that leave each entity at most HARD_LIMIT * k groups, chosen by a hash with the run's secret.
 
-    One pass over the pairs finds the entities that are `above` a bound, with their norms. Of those with too many groups,
-    `few` has the groups that stay, and norms of their own; whoever else is `kept` as they are.
+    One pass over the pairs finds the entities that are `above` a bound, with their norms. Of those with too many
+    groups, `few` has the groups that stay, and norms of their own; whoever else is `kept` as they are.
     """
     limit = integer(HARD_LIMIT * draft.bounds.max_groups)
     over, scales = _over(draft)

@@ -6,7 +6,7 @@ parts that are really measured (`shares.py`); equal aggregates are measured once
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fractions import Fraction
 
@@ -53,6 +53,8 @@ class Part:
     argument: Scalar | None = None
     counted: Scalar | None = None
     never_nan: bool = False
+    known: list[Part] = field(init=False, compare=False, repr=False, default_factory=list)
+    """The count that belongs to it, once it was asked for."""
 
     @property
     def key(self) -> tuple[PartKind, str]:
@@ -120,8 +122,41 @@ class DraftColumn:
         return replace(self, vector=None, finer=1, row_weight=1)
 
 
+_TWO = frozenset({AggregateFunction.COVAR_POP, AggregateFunction.COVAR_SAMP, AggregateFunction.CORR})
+_PLAIN = frozenset(
+    {
+        AggregateFunction.ROWS,
+        AggregateFunction.ENTITIES,
+        AggregateFunction.VALUES,
+        AggregateFunction.SUM,
+        AggregateFunction.AVG,
+    }
+)
+
+
+def work_of(aggregate: Aggregate) -> int:
+    """Return about how many parts of trees an aggregate takes to compile, before any of that is done.
+
+    What is measured for it is written out from its arguments: a product of two has each several times, and every
+    column has a share in each of the query's levels.
+    """
+    size = sum(x.size for x in (aggregate.argument, aggregate.second) if x is not None)
+    if aggregate.function in _TWO:
+        return 180 + 7 * size
+    if aggregate.function in _PLAIN:
+        return 30 + size // 4
+    return 90 + 4 * size
+
+
 def parts_of(aggregate: Aggregate) -> tuple[Part, ...]:
     """Return what must be measured for an aggregate: sums first, then the count."""
+    if "parts" not in aggregate.known:
+        aggregate.known["parts"] = _parts_of(aggregate)
+    parts: tuple[Part, ...] = aggregate.known["parts"]
+    return parts
+
+
+def _parts_of(aggregate: Aggregate) -> tuple[Part, ...]:
     x, y = aggregate.argument, aggregate.second
     match aggregate.function:
         case AggregateFunction.ROWS:
@@ -207,6 +242,12 @@ def _constant(value: Fraction) -> Scalar:
 
 def count_part(total: Part) -> Part:
     """Return the count that belongs to a sum: of its values, or of rows where no value can be missing."""
+    if not total.known:
+        total.known.append(_count_part(total))
+    return total.known[0]
+
+
+def _count_part(total: Part) -> Part:
     counted = total.argument if total.counted is None else total.counted
     if counted is None:
         raise AssertionError("a sum has an argument")

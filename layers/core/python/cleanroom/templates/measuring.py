@@ -28,6 +28,7 @@ from cleanroom.templates.measurements import (
     draft_columns,
     parts_of,
     released,
+    work_of,
 )
 from cleanroom.templates.other_rows import OTHER, refuse_without_selection
 from cleanroom.templates.plan import PricePart
@@ -39,6 +40,9 @@ from cleanroom.templates.selects import Rows, Wanted, finished
 from cleanroom.templates.subqueries import Read, is_subquery, subquery_value
 from cleanroom.templates.trees import column, conjunction, fragment, integer, table
 from cleanroom.templates.windows import Windows, WindowScope, inside_window, qualified
+
+MOST_WORK = 10_000
+"""Of the aggregates of one SELECT together, as `work_of` counts it: about a second of one processor."""
 
 _SETTINGS_POOL = "settings"
 
@@ -183,6 +187,7 @@ class _Book:
         self._charges = charges
         self._other = other
         self._requests: dict[str, dict[str, Request]] = {}
+        self._work = 0
         self._by_pool: dict[str, list[DraftColumn]] = {}
         self._calls: dict[str, AddNoise] = {}
         self.columns: list[DraftColumn] = []
@@ -251,7 +256,18 @@ class _Book:
             self._ask(pool, request)
 
     def _ask(self, pool: str, request: Request) -> None:
-        self._requests.setdefault(pool, {}).setdefault(request.aggregate.key, request)
+        asked = self._requests.setdefault(pool, {})
+        if request.aggregate.key in asked:
+            return
+        asked[request.aggregate.key] = request
+        self._work += work_of(request.aggregate)
+        if self._work > MOST_WORK:
+            refuse(
+                "what is asked for together is too long to be worked out",
+                rule="too_large",
+                cure="ask for fewer or shorter aggregates in one query, or give a long expression a name in a CTE",
+                at=request.at,
+            )
 
     def _pool(self, node: exp.Expr) -> str:
         return fingerprint(node, self._rows)

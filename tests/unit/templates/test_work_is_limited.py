@@ -1,0 +1,67 @@
+"""How much is done for a text of a given size, counted in calls of functions and not in time."""
+
+from __future__ import annotations
+
+import cProfile
+import pstats
+
+import pytest
+
+from cleanroom.errors import TemplateRefusedError
+from tests.unit.templates.compiling import compiled
+
+MOST_CALLS = 5_000_000
+
+
+def nested(depth, expression="age"):
+    """Return an expression in which every level tests a column again."""
+    for _ in range(depth):
+        expression = f"(CASE WHEN age > 3 THEN {expression} ELSE 1 END)"
+    return f"LEAST(GREATEST({expression}, 0), 100)"
+
+
+def arms(number):
+    """Return one CASE of so many arms."""
+    return "CASE " + " ".join(f"WHEN age > {i} THEN {i}" for i in range(number)) + " ELSE 1 END"
+
+
+def calls_of(selected):
+    """Return whether a plan came out, and how many calls of Python functions it took."""
+    profile = cProfile.Profile()
+    profile.enable()
+    try:
+        compiled(f"SELECT {selected} FROM airline.customers c")
+        accepted = True
+    except TemplateRefusedError as refusal:
+        accepted = refusal.rule != "too_large"
+    finally:
+        profile.disable()
+    return accepted, pstats.Stats(profile).total_calls
+
+
+@pytest.mark.parametrize(
+    ("selected", "accepted"),
+    [
+        (f"CORR({nested(8)}, {nested(8)} + 1)", True),
+        (f"CORR({nested(20)}, {nested(20)} + 1)", False),
+        (f"CORR({arms(60)}, spend)", True),
+        (f"CORR({arms(400)}, spend)", False),
+        (f"COVAR_POP({nested(12)}, {nested(12)})", True),
+        (f"VARIANCE({nested(20)})", True),
+        (", ".join(f"CORR(LEAST(age + {i}, 50), spend) AS a{i}" for i in range(100)), False),
+        (", ".join(f"VARIANCE(LEAST(GREATEST(age + {i}, 0), 50)) AS a{i}" for i in range(100)), False),
+        (", ".join(f"SUM(age) FILTER (WHERE age > {i}) AS a{i}" for i in range(400)), False),
+    ],
+)
+def test_what_a_text_takes_to_compile_is_limited(selected, accepted):
+    """Before: a CORR of a CASE with 100 arms took 20.6 million calls, its parts being worked out 17 times."""
+    found, calls = calls_of(selected)
+    assert found == accepted
+    assert calls < MOST_CALLS
+
+
+def test_a_dozen_ordinary_aggregates_are_far_from_the_limit():
+    asked = [f"{function}(age), {function}(spend)" for function in ("SUM", "AVG", "VARIANCE", "STDDEV", "MEDIAN")]
+    found, calls = calls_of(", ".join([*asked, "CORR(age, spend)", "COUNT(*)"]))
+    assert found
+    assert calls < MOST_CALLS
