@@ -7,7 +7,7 @@ from functools import cache
 
 from tests.soundness.check import Found, check_many
 
-PAIRS = 500
+PAIRS, SIMPLE_PAIRS = 500, 330
 WHOLE = (11, 12, 13, 14)
 """Seeds of runs with subqueries, each query over many databases."""
 
@@ -20,4 +20,4 @@ def tried(seed: int) -> tuple[Counter[str], list[Found]]:
     """Return what one run compared, and what it found."""
     if seed in WHOLE:
         return check_many(seed=seed, pairs=PAIRS, databases=16)
-    return check_many(seed=seed, pairs=PAIRS, databases=8, depth=0)
+    return check_many(seed=seed, pairs=SIMPLE_PAIRS, databases=8, depth=0)

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tests.soundness.check import Bench, check_one
-from tests.soundness.ci_runs import PAIRS, SIMPLE, WHOLE, tried
+from tests.soundness.ci_runs import SIMPLE, SIMPLE_PAIRS, WHOLE, tried
 from tests.soundness.mistakes import (
     by_bin,
     in_measurements,
@@ -25,10 +25,10 @@ from tests.soundness.spreads import SPREADS
 
 @pytest.mark.parametrize("seed", SIMPLE)
 def test_an_aggregate_without_noise_is_what_it_says_and_its_neighbours_are_near(seed):
-    """B-01: 2 x 500 pairs of query and database, and as many neighbouring databases."""
+    """B-01: 2 x 330 pairs of query and database, and as many neighbouring databases."""
     counted, found = tried(seed)
     assert [(f.what, f.query.sql) for f in found] == []
-    assert min(counted["meanings"], counted["neighbours"]) >= PAIRS
+    assert min(counted["meanings"], counted["neighbours"]) >= SIMPLE_PAIRS
     assert counted["releases"] >= 0.7 * counted["accepted"]
     assert counted["refused"] <= 0.3 * counted["accepted"]
 
@@ -63,7 +63,7 @@ CONSTRUCTS = (
 )
 
 
-FEWEST = 8
+FEWEST = 5
 
 
 def test_every_aggregate_is_asked_for():
