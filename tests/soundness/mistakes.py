@@ -30,8 +30,11 @@ def with_columns(
     """Return a change of a plan: of what it declares of measured columns."""
 
     def changed(m: Measurement) -> Measurement:
+        chosen = [c for c in m.columns if which(m, c)]
+        vectors = {c.vector for c in chosen} - {None}  # what is drawn together has one sensitivity
         columns = [
-            replace(c, **{k: f(getattr(c, k)) for k, f in changes.items()}) if which(m, c) else c for c in m.columns
+            replace(c, **{k: f(getattr(c, k)) for k, f in changes.items()}) if c in chosen or c.vector in vectors else c
+            for c in m.columns
         ]
         return replace(m, columns=tuple(columns))
 
