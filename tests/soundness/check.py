@@ -23,6 +23,7 @@ from cleanroom.rooms.settings import NoiseMechanism
 from cleanroom.templates.compile import compile_query
 from cleanroom.templates.template import CompileContext, RenderedQuery, Template
 from tests.soundness import meaning as mean
+from tests.soundness.features import RELATIONS
 from tests.soundness.owners import entities, without, wrongly_unique
 from tests.soundness.parts import SUMS, Aggregate, Part
 from tests.soundness.queries import Query, random_query
@@ -495,15 +496,9 @@ def check_neighbours(plan: Plan, query: Query, tables: Tables, fewer: Tables) ->
 # --- many -------------------------------------------------------------------------------------------------------------
 
 
-FEATURES: dict[str, Callable[[Query, Plan], bool]] = {
-    "a left join": lambda q, _: " LEFT JOIN " in q.sql,
-    "a right join": lambda q, _: " RIGHT JOIN " in q.sql,
-    "a CTE": lambda q, _: "WITH " in q.sql,
-    "a subquery": lambda q, _: "(SELECT " in q.sql,
-    "WHERE": lambda q, _: " WHERE " in q.sql,
+FEATURES: dict[str, Callable[[Query, Plan], bool]] = RELATIONS | {
     "addnoise": lambda q, _: "addnoise(" in q.sql,
     "an average": lambda q, _: "AVG(" in q.sql,
-    "several protected tables": lambda q, _: any(len(a.read.protected) > 1 for a in q.asked),
     "two measurements": lambda _, p: len(p.measurements) > 1,
     "no groups": lambda _, p: any(not m.keys for m in p.measurements),
     "public groups": lambda _, p: any(m.keys and m.partition_selection is None for m in p.measurements),

@@ -77,12 +77,12 @@ class Query:
 class Queries:
     """Makes random queries."""
 
-    def __init__(self, rng: random.Random, *, depth: int = 2) -> None:
+    def __init__(self, rng: random.Random, *, depth: int = 2, focus: frozenset[str] = frozenset()) -> None:
         self.rng = rng
         self.depth = depth
-        self.schema = random_schema(rng)
+        self.schema = random_schema(rng, focus=focus)
         self.expressions = Expressions(rng, deepest=1 if depth == 0 else 2)
-        self.relations = Relations(rng, self.schema, self.expressions)
+        self.relations = Relations(rng, self.schema, self.expressions, focus=focus)
 
     def aggregate(self, scope: list[Expression]) -> Aggregate:
         """Return something to measure, a number without noise of its own."""
@@ -269,11 +269,12 @@ class Queries:
         return self._query(body, settings, *asked, above=above)
 
 
-def random_query(rng: random.Random, *, depth: int = 2) -> Query:
+def random_query(rng: random.Random, *, depth: int = 2, focus: frozenset[str] = frozenset()) -> Query:
     """Return a random query in a random room; nearly all have a private meaning.
 
     Args:
         rng: of all choices.
         depth: of subqueries in FROM; 0: no subqueries, and simpler expressions.
+        focus: what is to be made more often (`Relations`, `random_schema`), for a search of one kind of mistake.
     """
-    return Queries(rng, depth=depth).query()
+    return Queries(rng, depth=depth, focus=focus).query()

@@ -21,7 +21,7 @@ from tests.soundness.items import Item, Nullable, Owned, Read, optional, says_wh
 from tests.soundness.owners import pairs
 from tests.soundness.schemas import Rows, Schema
 from tests.soundness.subqueries import EXPRESSIONS
-from tests.soundness.unions import union
+from tests.soundness.unions import kept, union
 from tests.soundness.windows import windowed
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Relations:
 
     Attributes:
         unsound: texts that have no private meaning, with the reason: a query that has one must be refused.
+        focus: names of productions, and first letters of tables, to be used more often than others.
         ctes: texts of WITH so far.
         again: CTEs that may be used once more, under another alias.
     """
@@ -46,6 +47,7 @@ class Relations:
     rng: random.Random
     schema: Schema
     expressions: Expressions
+    focus: frozenset[str] = frozenset()
     ctes: list[str] = field(default_factory=list)
     again: list[Callable[[], Item]] = field(default_factory=list)
     unsound: list[tuple[str, str]] = field(default_factory=list)
@@ -132,8 +134,12 @@ class Relations:
     def source(self, *, protected: bool, depth: int) -> Item:
         """Return a table or a subquery."""
         names = [t.name for t in self.schema.tables if self.schema.is_protected(t) == protected]
+        wanted = [make for make in SOURCES if make.__name__ in self.focus]
+        if depth > 0 and wanted and self.rng.random() < 0.85:
+            return self.rng.choice(wanted)(self, protected=protected, depth=depth)
         if depth <= 0 or self.rng.random() < 0.45:
-            return self.table(self.rng.choice(names))
+            of_interest = [name for name in names if name[0] in self.focus]
+            return self.table(self.rng.choice(of_interest if of_interest and self.rng.random() < 0.7 else names))
         if self.again and self.rng.random() < 0.15:
             item = self.rng.choice(self.again)()
             if bool(item.protected) == protected:
@@ -345,7 +351,7 @@ class Relations:
             depth: of subqueries.
             kind: of the entities, where only one will do.
         """
-        begins_public = protected and self.rng.random() < 0.15
+        begins_public = protected and not self.focus and self.rng.random() < 0.15
         first = self.source(protected=protected and not begins_public, depth=depth)
         read = Read(
             sql=first.sql,
@@ -356,14 +362,15 @@ class Relations:
             entities=() if first.entity is None else (first.entity,),
         )
         for place in range(2):
-            if self.rng.random() < 0.35 or (begins_public and not place):
+            if self.rng.random() < (0.1 if self.focus - {"c"} else 0.35) or (begins_public and not place):
                 read = self.joined(read, protected=protected, depth=depth - 1)
-        if depth > 0 and self.rng.random() < 0.1:
+        if depth > 0 and self.rng.random() < (0.9 if "filtered" in self.focus else 0.1):
             read = self.filtered(read, depth=depth - 1)
         if kind is not None and read.kind != kind:
             return read
-        if self.rng.random() < 0.25:
-            made = self.rng.choice(EXPRESSIONS)(self, read, depth=depth - 1)
+        wanted = [make for make in EXPRESSIONS if make.__name__ in self.focus]
+        if self.rng.random() < (0.8 if wanted else 0.25):
+            made = self.rng.choice(wanted or EXPRESSIONS)(self, read, depth=depth - 1)
             read = read if made is None else _asking(read, made)
         return self._where(read)
 
@@ -372,8 +379,8 @@ class Relations:
         conditions = list(read.where)
         asked = [a.expression for a in read.asks]
         if asked and self.rng.random() < 0.7:
-            conditions.append(self._about(asked[0], read))
-        elif self.rng.random() < 0.4:
+            conditions.append(asked[0] if self.focus and asked[0].type is T.BOOLEAN else self._about(asked[0], read))
+        elif self.rng.random() < (0.05 if self.focus else 0.4):
             conditions.append(self.expressions.expression(T.BOOLEAN, list(read.scope)))
         if not conditions:
             return read
@@ -558,5 +565,6 @@ SOURCES: list[Callable[..., Item]] = [
     Relations.distinct,
     windowed,
     union,
+    kept,
 ]
 """Kinds of subqueries and CTEs. A new one is one more entry."""

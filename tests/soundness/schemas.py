@@ -125,16 +125,21 @@ class Schema:
         return table.entity_columns[0].column if self.is_protected(table) and len(table.entity_columns) == 1 else None
 
 
-def random_schema(rng: random.Random) -> Schema:
-    """Return a room with one to six protected tables, and one or two of the reader's."""
+def random_schema(rng: random.Random, *, focus: frozenset[str] = frozenset()) -> Schema:
+    """Return a room with one to nine protected tables, and one or two of the reader's.
+
+    Args:
+        rng: decides all.
+        focus: first letters of tables that there must be: `j` with several entity columns, `c` owned through a key.
+    """
     kind = rng.choice([T.TEXT, T.TEXT, T.TEXT, T.INTEGER, T.DATE])
-    owners = [OWNER, OWNER, OTHER_OWNER] if rng.random() < 0.35 else [OWNER]
-    exempt = frozenset([OTHER_OWNER]) if rng.random() < 0.2 else frozenset()
+    owners = [OWNER, OWNER, OTHER_OWNER] if rng.random() < 0.45 else [OWNER]
+    exempt = frozenset([OTHER_OWNER]) if rng.random() < 0.35 else frozenset()
     made = _Tables(rng, kind, exempt)
     parents = [made.table(f"p{i}", rng.choice(owners) if i else OWNER, [kind]) for i in range(rng.randint(1, 3))]
-    if rng.random() < 0.2:
+    if "j" in focus or rng.random() < 0.2:
         parents.append(made.table("j0", OWNER, [kind, rng.choice([kind, T.TEXT, T.INTEGER])]))
-    for number in range(rng.choice([0, 0, 1, 1, 2])):
+    for number in range(1 if "c" in focus else rng.choice([0, 0, 1, 1, 2])):
         child = made.child(f"c{number}", rng.choice(parents))
         if rng.random() < 0.5:
             made.child(f"g{number}", child)

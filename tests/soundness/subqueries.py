@@ -26,7 +26,7 @@ Seen = Callable[[Any, Row], list[Row]]
 
 def _source(r: Relations, read: Read, *, depth: int) -> Item:
     """Return what the subquery reads: public, or protected rows that can be tied to those around."""
-    if not read.protected or r.rng.random() < 0.4:
+    if not read.protected or r.rng.random() < (0.05 if r.focus else 0.4):
         return r.source(protected=False, depth=depth)
     made = r.tried(lambda: r.source(protected=True, depth=depth), lambda item: bool(r.tied(read, item)), times=3)
     return made or r.source(protected=False, depth=depth)
@@ -38,7 +38,7 @@ def _where(r: Relations, read: Read, item: Item) -> tuple[str, Callable[[Rows], 
     conditions = []
     if item.protected:
         conditions.append(r.rng.choice(r.tied(read, item)))
-    if not item.protected or r.rng.random() < 0.4:
+    if not item.protected or r.rng.random() < (0.1 if r.focus else 0.4):
         conditions.append(_about(r, read, item) or r.expressions.expression(T.BOOLEAN, scope, 1))
     r.rng.shuffle(conditions)
     return " AND ".join(c.sql for c in conditions), lambda database: _seen(item, conditions, database)

@@ -76,6 +76,23 @@ def test_a_number_in_jinja_of_thousands_of_digits_is_refused():
     assert refusal.value.rule == "jinja_syntax"
 
 
+@pytest.mark.parametrize(
+    "made",
+    [
+        "SELECT hashed_email, age AS q FROM customers UNION ALL SELECT hashed_email, {} FROM customers",
+        "SELECT hashed_email, CASE WHEN active THEN age ELSE {} END AS q FROM customers",
+        "SELECT hashed_email, COALESCE({}, age) AS q FROM customers",
+    ],
+)
+@pytest.mark.parametrize(
+    "nothing", ["HOUR(NULL::TIMESTAMP)", "EXTRACT(epoch_second FROM NULL::DATE)", "LENGTH(NULL::VARCHAR)"]
+)
+def test_an_integer_beside_a_part_of_no_date_stays_one(made, nothing):
+    """Before: a DOUBLE for the engine, and 2^63 - 1 in the column failed the query: an error that a row decides."""
+    sql = f"SELECT COUNT_IF(q = 9223372036854775807) AS n FROM ({made.format(nothing)}) x"
+    assert ran(sql, {"customers": [("a", "gold", "X", 2**63 - 1, *[None] * 4, True, None)]}) == [(1,)]
+
+
 def in_both_orders(sql, rows, **more):
     """Return the exact table of a query on rows, and on the same in reverse: it must not depend on their order."""
     plan, answers = compiled(sql), []

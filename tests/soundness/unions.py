@@ -1,7 +1,10 @@
-"""UNION ALL and UNION: the rows of two or three SELECTs of one world, one below the other."""
+"""UNION ALL and UNION: the rows of two or three SELECTs of one world, one below the other. INTERSECT and EXCEPT: those
+of one that are, or are not, in another, which may be public.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +67,64 @@ def union(r: Relations, *, protected: bool, depth: int) -> Item:
     tables = {t.name: t for read, text in zip(reads, texts, strict=True) for t in read.protected_in(text)}
     whole = replace(first, protected=tuple(tables.values()), asks=())
     return r.named(word.join(texts), columns, rows, whole, public_rows=not protected, since=since)
+
+
+def kept(r: Relations, *, protected: bool, depth: int) -> Item:
+    """Return INTERSECT or EXCEPT, also ALL: of protected rows with the entity, which public rows may name as well."""
+    since = len(r.ctes)
+    first = r.read(protected=protected, depth=depth - 1)
+    second = r.tried(
+        lambda: _other(r, first, depth=depth - 1),
+        lambda made: made[1] is not None or not protected,
+    )
+    if second is None or (protected and not first.entities):
+        return r.projection(protected=protected, depth=depth)
+    read, shown = second
+    kinds = [r.rng.choice([T.TEXT, T.INTEGER, T.BOOLEAN, T.DATE]) for _ in range(r.rng.choice([1, 1, 2]))]
+    parts = [_columns(r, first, kinds, shown=protected), _columns(r, read, kinds, shown=False)]
+    if shown is not None:
+        parts[1].insert(0, ("person", shown))
+    word, all_of_them = r.rng.choice(["INTERSECT", "EXCEPT"]), r.rng.random() < 0.3
+    texts = [
+        f"SELECT {', '.join(f'{e.sql} AS {name}' for name, e in columns)} FROM {one.sql}"
+        for one, columns in zip((first, read), parts, strict=True)
+    ]
+
+    def rows(database: Rows) -> Owned:
+        there = Counter(_known(row, parts[1]) for _, row in read.rows(database))
+        found: Owned = []
+        met: Counter[Any] = Counter()
+        for entity, row in first.rows(database):
+            known = _known(row, parts[0])
+            met[known] += 1
+            among = met[known] <= there[known] if all_of_them else there[known] > 0
+            once = all_of_them or met[known] == 1
+            if once and among == (word == "INTERSECT"):
+                found.append((entity, {f"part.{name}": e.of(row) for name, e in parts[0]}))
+        return found
+
+    columns = [(name, _united(name, [e, parts[1][i][1]])) for i, (name, e) in enumerate(parts[0])]
+    if protected:
+        columns[0] = (columns[0][0], replace(columns[0][1], entity=True))
+    tables = {t.name: t for one, text in zip((first, read), texts, strict=True) for t in one.protected_in(text)}
+    whole = replace(first, protected=tuple(tables.values()), asks=())
+    between = f" {word}{' ALL' if all_of_them else ''} "
+    return r.named(between.join(texts), columns, rows, whole, public_rows=not protected, since=since)
+
+
+def _known(row: Any, columns: list[tuple[str, Expression]]) -> tuple[Any, ...]:
+    """Return a row as it is compared: NULL is equal to NULL."""
+    return tuple(mean.standard(e.of(row)) for _, e in columns)
+
+
+def _other(r: Relations, first: Read, *, depth: int) -> tuple[Read, Expression | None]:
+    """Return what protected rows are compared with, and its column for the entity; public rows with public ones."""
+    if first.protected and r.rng.random() < 0.6:
+        read = r.read(protected=True, depth=depth, kind=first.kind)
+        return read, r.rng.choice(read.entities) if read.entities and read.kind == first.kind else None
+    read = r.read(protected=False, depth=depth)
+    column = r.expressions.column(first.entities[0].type, list(read.scope)) if first.entities else None
+    return read, column
 
 
 def _columns(r: Relations, read: Read, kinds: list[ColumnType], *, shown: bool) -> list[tuple[str, Expression]]:

@@ -218,7 +218,7 @@ def windowed(r: Relations, *, protected: bool, depth: int) -> Item:
         f"SELECT {', '.join(f'{e.sql} AS {n}' for n, e in [*columns, *((n, e) for n, e, _ in made)])} FROM {read.sql}"
     )
     known = [replace(e, sql=n) for n, e, _ in made]
-    kept = _kept(r, known) if r.rng.random() < 0.45 else None
+    kept = _kept(r, known) if r.rng.random() < (0.8 if r.focus else 0.45) else None
     if kept is not None:
         body += f" QUALIFY {kept.sql}"
 
@@ -255,9 +255,9 @@ def _over(
     r: Relations, read: Read, whose: list[tuple[str, Expression]], scope: list[Expression], *, protected: bool
 ) -> tuple[str, Expression, Put]:
     """Return the name of a window's column, the column, and what puts it into rows."""
-    function = r.rng.choice(FUNCTIONS)(r, scope)
+    function = (_row_number if r.focus and r.rng.random() < 0.5 else r.rng.choice(FUNCTIONS))(r, scope)
     by = [e for _, e in whose]
-    if r.rng.random() < 0.35 or (not by and r.rng.random() < 0.5):
+    if r.rng.random() < (0.05 if r.focus else 0.35) or (not by and r.rng.random() < 0.5):
         by.append(r.expressions.expression(r.rng.choice([T.TEXT, T.BOOLEAN]), scope, 1))
     by = [e for e in by if not e.constant]
     order: list[tuple[Expression, By, str]] = []

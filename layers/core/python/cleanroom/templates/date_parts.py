@@ -85,7 +85,8 @@ def _date_field(name: str, a: Scalar, *, at: exp.Expr) -> Scalar:
     if part in ("HOUR", "MINUTE", "SECOND"):
         a = cast(a, ColumnType.TIMESTAMP)
     kind = a.type or ColumnType.DATE
-    text = f"TRY(DATE_PART('{engine}', {guarded(a)}))"
+    # Of a constant NULL the engine's part is a double, and would make doubles of the integers beside it.
+    text = f"CAST(TRY(DATE_PART('{engine}', {guarded(a)})) AS BIGINT)"
     if part in ("YEAR", "YEAROFWEEK"):
 
         def year(x: Fraction) -> Fraction:

@@ -226,7 +226,9 @@ def cast(scalar: Scalar, to: ColumnType) -> Scalar:
     if scalar.type is to and not isinstance(scalar.sql, exp.Column):
         return scalar
     lossless = scalar.type is to or (to is ColumnType.DOUBLE and scalar.type in NUMERIC)
-    text = f"CAST(:a AS {_NATIVE[to]})" if lossless else f"TRY_CAST(:a AS {_NATIVE[to]})"
+    # Between equal types both casts are nothing; should the engine have made another of an integer, none may fail.
+    sure = lossless and to is not ColumnType.INTEGER
+    text = f"CAST(:a AS {_NATIVE[to]})" if sure else f"TRY_CAST(:a AS {_NATIVE[to]})"
     if to is ColumnType.TEXT and scalar.type in TEMPORAL:
         text = f"TRY_CAST({guarded(scalar)} AS VARCHAR)"
     if to is ColumnType.TEXT and scalar.type is ColumnType.DOUBLE:
