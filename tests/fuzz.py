@@ -61,7 +61,7 @@ def meanings(asked: argparse.Namespace) -> int:
             _print(violation, seed)
         share = counted["accepted"] / max(counted["accepted"] + counted["refused"], 1)
         print(
-            f"chunk {number}, seed {seed}: {counted['meanings']:,} meanings and {counted['neighbours']:,} neighbours in "
+            f"chunk {number}, seed {seed}: {counted['meanings']:,} meanings, {counted['neighbours']:,} neighbours in "
             f"{time.monotonic() - began:,.0f} s, {share:.0%} of queries accepted, found {found}",
             flush=True,
         )

@@ -72,3 +72,16 @@ RELATIONS: dict[str, Callable[[Query, Plan], bool]] = {
     "tables of an owner with DP off": lambda q, _: any(f"{owner}." in q.sql for owner in q.schema.exempt),
 }
 """Of relations."""
+
+COMMON = (
+    "a left join",
+    "a right join",
+    "a CTE",
+    "a subquery",
+    "WHERE",
+    "DISTINCT",
+    "several protected tables",
+    "a table that is owned through a key",
+    "a window",
+)
+"""Those that are in every run, however short; the others are counted over more queries, without data."""
