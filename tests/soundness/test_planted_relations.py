@@ -45,14 +45,10 @@ def subquery_over_everybody(node):
     return node
 
 
-def semi_join_with_anybody(node):
-    if isinstance(node, exp.Join) and node.args.get("kind") in ("SEMI", "ANTI"):
-        node.set("on", exp.true())
-    return node
-
-
 def join_with_anybody(node):
-    if isinstance(node, exp.Join) and node.args.get("kind") == "INNER":
+    """One join in a SELECT alone: of many, all pairs of rows would be too many."""
+    alone = isinstance(node, exp.Join) and len(node.parent.args["joins"]) == 1
+    if alone and node.args.get("kind") == "INNER":
         node.set("on", exp.true())
     return node
 
@@ -96,7 +92,6 @@ def union_for_union_all(node):
 IN_PLANS = {
     "a window is over the rows of everybody": (window_over_everybody, "windowed"),
     "subqueries in expressions ask the rows of everybody": (subquery_over_everybody, "one_value"),
-    "a semi-join asks the rows of everybody": (semi_join_with_anybody, "filtered"),
     "rows of different entities are joined": (join_with_anybody, ""),
     "a row is one owner's alone": (one_owner_of_a_key, "c"),
     "rows are numbered as they come": (without_ties, "windowed"),

@@ -11,7 +11,7 @@ from cleanroom.errors import CleanRoomError
 from tests.soundness.check import FEATURES, compiled
 from tests.soundness.queries import random_query
 
-QUERIES = 50
+QUERIES = 60
 LEAST_ACCEPTED = 0.7
 
 
