@@ -85,3 +85,20 @@ COMMON = (
     "a window",
 )
 """Those that are in every run, however short; the others are counted over more queries, without data."""
+
+RARE = (
+    "tables of an owner with DP off",
+    "tables of two owners",
+    "several entity columns",
+    "a CTE in a subquery",
+    "a CTE that is used twice",
+    "UNION",
+    "INTERSECT",
+    "EXCEPT",
+    "a semi-join",
+    "an anti-join",
+    "NOT EXISTS",
+    "a window with a frame",
+    "a table that is owned through two keys",
+)
+"""Those that one of twenty to one of fifty queries has: a few hundred queries need not have each, but nearly all."""
