@@ -20,6 +20,7 @@ RECIPES = dict(re.findall(r"```sql (\w+)\n(.*?)```", TEXT, flags=re.DOTALL))
 ROWS = FLIGHTS.to_pylist()
 BY_CARRIER = Counter(row["carrier"] for row in ROWS)
 BY_DEST = Counter(row["dest"] for row in ROWS)
+PLANES = {carrier: {row["tailnum"] for row in ROWS if row["carrier"] == carrier} for carrier in BY_CARRIER}
 
 
 def _bucket(delay: int) -> int:
@@ -32,6 +33,9 @@ MEANT: dict[str, set[tuple[object, ...]]] = {
     "agreeing_totals": {(carrier, n, len(ROWS), n / len(ROWS)) for carrier, n in BY_CARRIER.items()},
     "clipped_values": {(0.0,)},
     "histogram": {(None, 0), *((b, Counter(_bucket(row["dep_delay"]) for row in ROWS)[b]) for b in range(8))},
+    "in_both": {(len(PLANES["AA"] & PLANES["DL"]),)},
+    "combinations": {(len({(row["carrier"], row["dest"]) for row in ROWS}),)},
+    "elements": {("AA", BY_CARRIER["AA"]), ("DL", BY_CARRIER["DL"]), ("BOS", BY_DEST["BOS"])},
     "by_activity": {(True, 200), (False, 0)},
 }
 

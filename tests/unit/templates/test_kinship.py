@@ -77,3 +77,18 @@ def test_a_compiled_plan_has_a_kinship():
     other = compiled("SELECT COUNT(*) AS n FROM airline.customers p WHERE p.status = 'silver'")
     assert kinship_of(plan).query != kinship_of(other).query
     assert set(kinship_of(plan).kin) & set(kinship_of(other).kin)
+
+
+@pytest.mark.parametrize(
+    "source", ["TABLE(FLATTEN(input => t.x, outer => TRUE)) f", "LATERAL FLATTEN(input => t.x, outer => TRUE) f"]
+)
+def test_a_query_in_the_words_of_another_dialect_has_kin_too(source):
+    query = f"SELECT COUNT(*) AS n FROM t, {source}"
+    assert alike(query, f"{query} WHERE t.city = 'x'")
+    assert not alike(query, f"SELECT SUM(t.y) AS n FROM t, {source}")
+
+
+def test_a_text_that_cannot_be_read_again_is_like_itself_alone():
+    """A run is charged when this is asked: it must not fail."""
+    assert kinship("SELECT FROM ((").kin == (kinship("SELECT FROM ((").query,)
+    assert not alike("SELECT FROM ((", "SELECT FROM (((")

@@ -149,6 +149,20 @@ def test_calls_are_spelled_as_in_sql(name):
     assert any(f.sentence.startswith(f"{name} ") for f in lint(f"SELECT {name}({arguments}) AS n {FROM}"))
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        "LATERAL FLATTEN(input => p.tags) f",
+        "TABLE(FLATTEN(p.tags)) f",
+        "UNNEST(p.tags) AS f(value)",
+        "LATERAL SPLIT_TO_TABLE(p.a, ',') f",
+    ],
+)
+def test_what_makes_rows_of_an_array_in_from_is_no_unknown_function(source):
+    text = f"SELECT f.value, COUNT(*) AS n {FROM}, {source} GROUP BY f.value"
+    assert {finding.rule for finding in linter.lint(text)} <= {"unnoised_number"}
+
+
 def test_every_rule_of_its_own_is_documented():
     """B-39"""
     named = set(re.findall(r'_finding\(\s*[\w. ]+,\s*"(\w+)"|rule="(\w+)"', inspect.getsource(linter)))

@@ -263,6 +263,7 @@ REFUSED = [
     (f"SELECT cleanroom.or_other(f.dest, 'a' || 'b') AS d, COUNT(*) {FROM} GROUP BY 1", "must be written out"),
     (f"SELECT cleanroom.or_other(cleanroom.or_other(f.dest)) AS d, COUNT(*) {FROM} GROUP BY 1", "inside or_other"),
     (f"SELECT f.dest, cleanroom.is_other(1) AS o, COUNT(*) {FROM} {BY}", "takes no argument"),
+    (f"SELECT cleanroom.or_other(f.dest, 0) AS d, COUNT(*) {FROM} GROUP BY 1", "another type"),
     (f"SELECT cleanroom.or_other(f.miles, 1.5) AS d, COUNT(*) {FROM} GROUP BY 1", "another type"),
     (f"SELECT cleanroom.or_other(f.dest, 'x') AS d, COUNT(*) {FROM} GROUP BY f.dest", "grouped by or_other"),
     (f"SELECT f.dest, cleanroom.is_other() AS o, COUNT(*) {FROM} GROUP BY f.dest", "grouped by or_other"),

@@ -90,6 +90,7 @@ REFUSED = [
     ("SELECT COUNT(*) AS n FROM customers WHERE query('SELECT 1') = 1", "function_not_allowed"),
     ("SELECT COUNT(*) AS n FROM customers WHERE error('x' || city) IS NULL", "function_not_allowed"),
     ("SELECT COUNT(*) AS n FROM customers WHERE setseed(0.5) IS NULL", "function_not_allowed"),
+    ("SELECT COUNT(*) AS n FROM customers WHERE cleanroom.other(city) = 'x'", "function_not_allowed"),
     ("SELECT COUNT(*) AS n FROM customers WHERE getenv('HOME') = 'x'", "function_not_allowed"),
     ("SELECT COUNT(*) AS n FROM customers WHERE REGEXP_LIKE(city, '(a')", "bad_pattern"),
     ("SELECT COUNT(*) AS n FROM customers WHERE REGEXP_LIKE(city, status)", "literal_needed"),

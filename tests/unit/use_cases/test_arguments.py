@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cleanroom.errors import InvalidRequestError
-from cleanroom.use_cases.arguments import NoArguments, ViewOwnAuditLog, parse_arguments
+from cleanroom.use_cases.arguments import NoArguments, RunAnalysis, ViewOwnAuditLog, parse_arguments
 
 
 @pytest.mark.parametrize("value", ["s3cret", "s3cret\\n", "s3cret' - at `$.limit`", "s3cret` - at"])
@@ -15,6 +15,15 @@ def test_a_value_that_is_not_possible_is_not_repeated_and_the_possible_ones_are_
         parse_arguments(ViewOwnAuditLog, f'{{"cleanroom_name": "room", "of": "{value}"}}'.encode())
     assert str(refusal.value) == (
         "the arguments do not fit: Invalid value - at `$.of`; possible are changes, provider_runs, runs"
+    )
+
+
+def test_the_possible_entries_of_a_list_are_named():
+    with pytest.raises(InvalidRequestError) as refusal:
+        parse_arguments(RunAnalysis, b'{"cleanroom_name": "room", "template_name": "t", "post_processing": ["s3cret"]}')
+    assert str(refusal.value) == (
+        "the arguments do not fit: Invalid value - at `$.post_processing[0]`; "
+        "possible are consistent_totals, nonnegative_counts"
     )
 
 

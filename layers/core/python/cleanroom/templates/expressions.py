@@ -110,6 +110,13 @@ def _refuse_node(node: exp.Expr) -> NoReturn:
             "stands above a subquery",
             at=node,
         )
+    if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Anonymous):
+        refuse(
+            f"the function {node.expression.name.upper()} is not on the list",
+            rule="function_not_allowed",
+            cure="cleanroom has addnoise, or_other and is_other; all other functions have no schema in front",
+            at=node,
+        )
     if isinstance(node, exp.Anonymous):
         name = str(node.this).upper()
     if isinstance(node, exp.Func):
@@ -135,5 +142,5 @@ _INSTEAD: dict[type[exp.Expr], str] = {
     exp.Distinct: "put SELECT DISTINCT into a subquery, and aggregate above it",
     exp.Dot: _FIELD,
     exp.JSONExtract: _FIELD,
-    exp.Tuple: "compare the columns one by one, with AND",
+    exp.Tuple: "compare the columns one by one, with AND; after DISTINCT write them without brackets",
 }

@@ -116,7 +116,12 @@ def _sought(node: exp.Expr, translate: Translate) -> tuple[Scalar, Scalar]:
         value = value.this
     found = translate(value)
     if found.type is ColumnType.ARRAY:
-        refuse("an array is looked for in an array", rule="array_value", cure="use ARRAYS_OVERLAP", at=node)
+        refuse(
+            "an array is looked for in an array",
+            rule="array_value",
+            cure="write the value first: ARRAY_CONTAINS(value, array); for two arrays use ARRAYS_OVERLAP",
+            at=node,
+        )
     return _alike(array(node, translate), found, at=node)
 
 

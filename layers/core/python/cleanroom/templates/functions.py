@@ -97,6 +97,9 @@ REFUSED: tuple[tuple[str, str], ...] = (
     ),
     ("`HASH`, `SHA2(a, 512)`, `SOUNDEX`, `JAROWINKLER_SIMILARITY`", "the engine has none with equal results"),
     ("`TO_CHAR` of numbers with a format", "its formats have many rules of their own; ROUND, and TO_CHAR without one"),
-    ("`x IN (SELECT …)` and other subqueries inside expressions", "see the rules of relations"),
+    (
+        "`x IN (SELECT …)` and other subqueries that tell a row of other entities",
+        "they stand where [ownership.md](ownership.md#subqueries-in-expressions) allows them",
+    ),
 )
 """What stays refused, and why; everything that is not on the list is."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
+from cleanroom.errors import TemplateRefusedError
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.addnoise import is_addnoise
 from cleanroom.templates.aggregates import is_aggregate
@@ -66,8 +67,13 @@ class GroupScope:
             return key
         is_other = exp.Anonymous(this="is_other")
         chosen = exp.Case(ifs=[exp.If(this=is_other, true=call.label.copy())], default=call.key.copy())
-        labelled = translate(chosen, self)
-        if labelled.type is not key.type:
+        try:
+            labelled = translate(chosen, self)
+        except TemplateRefusedError as refusal:
+            if refusal.rule != "type_mismatch":
+                raise
+            labelled = None
+        if labelled is None or labelled.type is not key.type:
             refuse(
                 "the label of the other row has another type than the key",
                 rule="other_row",

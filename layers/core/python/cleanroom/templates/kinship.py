@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import sqlglot
 from sqlglot import exp
 
+from cleanroom.templates.refusals import PARSER_FAILURES
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -23,6 +25,7 @@ MOST_PREDICATES = 8
 """Of one query whose absence is looked at; further ones are taken as they are."""
 
 _DIGITS = 12
+_READ_AS = ("duckdb", "snowflake")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,19 +52,30 @@ def kinship_of_sql(sql: str, *, tables: list[str]) -> Kinship:
     """Return the kinship of a checked query in canonical text.
 
     Args:
-        sql: DuckDB.
+        sql: of any dialect. The run is charged by now, so no text makes this fail: one that cannot be read again is
+            like itself alone.
         tables: full names of what it reads.
     """
-    tree = _in_order(sqlglot.parse_one(sql, read="duckdb"))
-    query = _digest("query", tree, tables)
-    kin = [_digest("blank", _blank(tree), tables), query]
-    kin += [_digest("query", less, tables) for less in _without_one(tree)]
+    for dialect in _READ_AS:
+        try:
+            return _kinship(sqlglot.parse_one(sql, read=dialect), tables)
+        except PARSER_FAILURES:
+            continue
+    query = _digest("text", sql, tables)
+    return Kinship(query=query, kin=(query,))
+
+
+def _kinship(parsed: exp.Expr, tables: list[str]) -> Kinship:
+    tree = _in_order(parsed)
+    query = _digest("query", _text(tree), tables)
+    kin = [_digest("blank", _text(_blank(tree)), tables), query]
+    kin += [_digest("query", _text(less), tables) for less in _without_one(tree)]
     return Kinship(query=query, kin=tuple(dict.fromkeys(kin)))
 
 
-def _digest(kind: str, tree: exp.Expr, tables: list[str]) -> str:
-    text = json.dumps([kind, tables, tree.sql(dialect="duckdb", comments=False)], ensure_ascii=True)
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:_DIGITS]
+def _digest(kind: str, text: str, tables: list[str]) -> str:
+    whole = json.dumps([kind, tables, text], ensure_ascii=True)
+    return hashlib.sha256(whole.encode("ascii")).hexdigest()[:_DIGITS]
 
 
 def _in_order(tree: exp.Expr) -> exp.Expr:

@@ -347,7 +347,7 @@ def _function_finding(node: exp.Expr) -> Finding | None:
             f"{spelled(node)} has no private form yet: it will be refused",
             "use COUNT, SUM or AVG",
         )
-    if is_or_other(node) or is_is_other(node):
+    if is_or_other(node) or is_is_other(node) or _makes_rows(node):
         return None
     if isinstance(node, exp.Anonymous) and node.name.lower() != "identifier":
         return None if allowed_function(node) is not None else _unknown_function(node, node.name.upper())
@@ -355,6 +355,12 @@ def _function_finding(node: exp.Expr) -> Finding | None:
         allowed = allowed_function(node) is not None or type(node) in OPERATORS or not node.sql_names()
         return None if allowed else _unknown_function(node, spelled(node))
     return None
+
+
+def _makes_rows(node: exp.Expr) -> bool:
+    """Return whether the node is FLATTEN, UNNEST or the like at a place in FROM."""
+    places = (exp.From, exp.Join, exp.Lateral, exp.TableFromRows)
+    return isinstance(node, exp.Explode | exp.Unnest | exp.SplitToTable) and isinstance(node.parent, places)
 
 
 def _unknown_function(node: exp.Expr, name: str) -> Finding:

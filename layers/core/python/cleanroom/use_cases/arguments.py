@@ -246,7 +246,9 @@ def _sentence(kind: type[Arguments], said: str) -> str:
     if not_one_of is None:
         return said
     place = not_one_of.group(1)
-    declared = taken.get(place.removeprefix(" - at `$.").removesuffix("`"))
+    declared = taken.get(place.removeprefix(" - at `$.").removesuffix("`").partition("[")[0])
+    if isinstance(declared, msgspec.inspect.VarTupleType):
+        declared = declared.item_type
     possible = declared.values if isinstance(declared, msgspec.inspect.LiteralType) else ()
     choices = f"; possible are {', '.join(str(value) for value in possible)}" if possible else ""
     return f"Invalid value{place}{choices}"
