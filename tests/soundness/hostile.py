@@ -26,7 +26,7 @@ from cleanroom.templates.compile import compile_query
 from cleanroom.templates.lint import lint
 from cleanroom.templates.render import render
 from cleanroom.templates.template import CompileContext
-from tests.soundness.check import ARROW_OF, RUN_KEY, Bench
+from tests.soundness.check import ARROW_OF, OF_BINS, RUN_KEY, Bench
 from tests.soundness.queries import random_query
 from tests.soundness.schemas import READER, Rows, random_rows
 
@@ -460,8 +460,11 @@ def _in_the_engine(plan: Plan, schema: Schema, rows: Rows, bench: Bench) -> str 
             return _exact_without_privacy(plan, schema, rows, bench)
         tables, given = bench.exact(plan, schema, rows)
         for m in plan.measurements:
-            wrong = [t for t in tables[m.name].types[len(m.keys) :] if t != "BIGINT"]
-            if wrong or tables[m.name].names != (*m.keys, *(c.name for c in m.columns)):
+            expected = tuple("BIGINT" if c.bins is None else OF_BINS for c in m.columns)
+            if tables[m.name].types[len(m.keys) :] != expected or tables[m.name].names != (
+                *m.keys,
+                *(c.name for c in m.columns),
+            ):
                 return f"columns {tables[m.name].names} of types {tables[m.name].types}"
             odd = [t for t in tables[m.name].types[: len(m.keys)] if t not in ARROW_OF]
             if odd:

@@ -11,15 +11,16 @@ from collections import Counter
 import pytest
 
 from tests.soundness.check import FEATURES, Bench, check_one
-from tests.soundness.ci_runs import PAIRS, WHOLE, tried
+from tests.soundness.ci_runs import ONE_PROCESS, PAIRS, WHOLE, tried
 from tests.soundness.features import COMMON, RELATIONS
 from tests.soundness.mistakes import rewritten, with_columns
 from tests.soundness.queries import random_query
 
 
+@ONE_PROCESS
 @pytest.mark.parametrize("seed", WHOLE)
 def test_a_plan_without_noise_is_what_its_query_means_and_its_neighbours_are_near(seed):
-    """B-01: 4 x 500 pairs of query and database, and as many neighbouring databases."""
+    """B-01: 2 x 670 pairs of query and database, and as many neighbouring databases."""
     counted, found = tried(seed)
     assert [(f.what, f.query.sql) for f in found] == []
     assert min(counted["meanings"], counted["neighbours"]) >= PAIRS

@@ -114,9 +114,9 @@ def test_gaussian_noise_of_one_width_in_an_other_row_is_found():
         price=Price(micro_epsilon=1, delta_steps=0), other_noise=other_noise(noise, most_groups=4),
     )  # fmt: skip
     moved = {(group, None): 1 for group in "abcd"}
-    check_other_row(column, moved, {})
+    check_other_row(column, [moved])
     with pytest.raises(LeakError, match="with an other row"):
-        check_other_row(replace(column, other_noise=noise), moved, {})
+        check_other_row(replace(column, other_noise=noise), [moved])
 
 
 def test_a_price_below_what_the_noise_spends_is_found():
