@@ -159,6 +159,8 @@ class Bench:
                 values = [float(row[i]) * float(c.unit) for row in given[m.name]]
                 kind = pa.int64() if c.is_count else pa.float64()
                 columns[c.name] = pa.array([round(v) if c.is_count else v for v in values], kind)
+            if m.other_row is not None:  # all groups are shown, and the row that holds none of them is left out
+                columns[m.other_row] = pa.array([False] * len(given[m.name]), pa.bool_())
             self.connection.register(m.name, pa.table(columns))
         rows = self.connection.execute(plan.release.sql).fetchall()
         return [row[: len(plan.release.columns)] for row in rows]
@@ -307,7 +309,7 @@ class _Compared:
         private = self.measured.public is None
         # Private groups are chosen by any noise, and the smallest group is asked of a count with that of the settings.
         counted = any(p.kind == "entities" and p.x is None and (private or not a.pool) for a, p in wanted)
-        if (private or self.measured.asked.at_least > 0) and not counted:
+        if (private or self.measured.asked.at_least > 0) and (self.measured.asked.other or not counted):
             entities = Part(kind="entities")
             wanted.append((Aggregate(sql="", parts=(entities,), of=lambda _: None), entities))
         return wanted

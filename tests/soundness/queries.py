@@ -40,6 +40,7 @@ class Asked:
         aggregates: outputs after the keys.
         keep: HAVING, of the outputs.
         at_least: entities that a group must have.
+        other: the groups that are not shown are asked for as one row; without noise there are none.
     """
 
     sql: str
@@ -48,6 +49,7 @@ class Asked:
     aggregates: tuple[Aggregate, ...]
     keep: Callable[[list[Any]], bool]
     at_least: int
+    other: bool = False
 
 
 Released = list[list[Any]]
@@ -116,13 +118,17 @@ class Queries:
         shown = [f"{k.sql} AS g{i}" for i, k in enumerate(keys)]
         shown += [f"{a.sql} AS a{i}" for i, a in enumerate(aggregates)]
         sql = f"SELECT {', '.join(shown)} FROM {read.sql}"
-        if keys:
+        other = any(k.values is None and not k.constant for k in keys) and self.rng.random() < 0.4
+        if other:
+            sql += " GROUP BY " + ", ".join(f"cleanroom.or_other({k.sql})" for k in keys)
+        elif keys:
             sql += " GROUP BY " + ", ".join(
                 k.sql if not k.constant and self.rng.random() < 0.5 else str(i + 1) for i, k in enumerate(keys)
             )
         having = self.rng.random() < 0.15
         sql += f" HAVING {aggregates[0].sql} > 1" if having else ""
-        return self._grouped(sql, read, keys, aggregates, having=having, threshold=threshold)
+        grouped = self._grouped(sql, read, keys, aggregates, having=having, threshold=threshold)
+        return replace(grouped, other=other)
 
     def _grouped(
         self,
