@@ -1,8 +1,8 @@
 """The random tests for longer than `make test` has time for. Each says at the end what it tried, and how much of it.
 
 `PYTHONPATH=layers/core/python python -m tests.fuzz meanings --pairs 100000` (about an hour of one core): plans against
-the reference, and neighbouring databases. It goes in chunks, each with a seed of its own that follows from `--seed`
-alone, and says after each how far it is; `--first N` begins with chunk N, so that what was stopped can go on.
+the reference, and neighbouring databases. All go in chunks, each with a seed of its own that follows from `--seed`
+alone, and say after each how far they are; `--first N` begins with chunk N, so that what was stopped can go on.
 `… neighbours --cases 5000`: sound and unsound constructs alike. `… texts --cases 10000`: hostile texts and arguments.
 `--seed N` for other cases.
 """
@@ -14,13 +14,16 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 
 from tests.soundness.check import Found, check_many
 from tests.soundness.hostile import complaints
 from tests.unit.attacks.neighbours import fuzz
 
 CHUNK = 500
-"""Pairs of query and database in a chunk: as many as one test of `make test` has."""
+"""Pairs of query and database, or cases, in a chunk: about as many as one test of `make test` has."""
+FOUND, DONE = "found", "done"
+"""What each run counts, beside what it met."""
 MOST_FINDINGS = 50
 """After so many, a run ends."""
 BUGS = (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
@@ -35,40 +38,48 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pairs", type=int, default=100_000, help="of meanings")
     parser.add_argument("--simple", action="store_true", help="meanings over plain tables: more aggregates in a time")
-    parser.add_argument("--chunk", type=int, default=CHUNK, help="pairs of meanings after which there is a line")
-    parser.add_argument("--first", type=int, default=0, help="chunk of meanings to begin with")
+    parser.add_argument("--chunk", type=int, default=CHUNK, help="pairs or cases after which there is a line")
+    parser.add_argument("--first", type=int, default=0, help="chunk to begin with")
     parser.add_argument("--cases", type=int, default=2_000, help="of neighbours and texts")
     asked = parser.parse_args()
-    return {"meanings": meanings, "neighbours": neighbours, "texts": texts}[asked.what](asked)
+    counted = {"meanings": meanings, "neighbours": neighbours, "texts": texts}[asked.what](asked)
+    for what, often in sorted(counted.items()):
+        print(f"{often:>9,} {what}")
+    return 1 if counted[FOUND] else 0
 
 
-def meanings(asked: argparse.Namespace) -> int:
-    """Compare plans with the reference, chunk by chunk: what is found is printed at once, and the run goes on."""
+def meanings(asked: argparse.Namespace) -> Counter[str]:
+    """Compare plans with the reference."""
     depth, databases = (0, 8) if asked.simple else (2, 16)
+    pairs = min(asked.chunk, asked.pairs)
+
+    def chunk(seed: int) -> Counter[str]:
+        counted, found = check_many(seed=seed, pairs=pairs, depth=depth, databases=databases)
+        for violation in found:
+            _print(violation, seed)
+        return counted + Counter({FOUND: len(found), DONE: min(counted["meanings"], counted["neighbours"])})
+
+    return in_chunks(asked, asked.pairs, chunk)
+
+
+def in_chunks(asked: argparse.Namespace, wanted: int, chunk: Callable[[int], Counter[str]]) -> Counter[str]:
+    """Try chunk after chunk: what is found is printed at once, and the run goes on."""
     counted: Counter[str] = Counter()
-    number, found, began = asked.first, 0, time.monotonic()
-    while min(counted["meanings"], counted["neighbours"]) < asked.pairs and found < MOST_FINDINGS:
+    number, began = asked.first, time.monotonic()
+    while counted[DONE] < wanted and counted[FOUND] < MOST_FINDINGS:
         seed = asked.seed * APART + number
         try:
-            pairs = min(asked.chunk, asked.pairs)
-            more, violations = check_many(seed=seed, pairs=pairs, depth=depth, databases=databases)
+            counted += chunk(seed)
         except BUGS:  # the compiler's, or of the reference: either is to be looked at, and neither ends the run
             print(f"seed {seed}: {traceback.format_exc()}", flush=True)
-            more, violations, found = Counter(), [], found + 1
-        counted += more
-        found += len(violations)
-        for violation in violations:
-            _print(violation, seed)
-        share = counted["accepted"] / max(counted["accepted"] + counted["refused"], 1)
+            counted[FOUND] += 1
         print(
-            f"chunk {number}, seed {seed}: {counted['meanings']:,} meanings, {counted['neighbours']:,} neighbours in "
-            f"{time.monotonic() - began:,.0f} s, {share:.0%} of queries accepted, found {found}",
+            f"chunk {number}, seed {seed}: {counted[DONE]:,} in {time.monotonic() - began:,.0f} s, "
+            f"found {counted[FOUND]}",
             flush=True,
         )
         number += 1
-    for what, often in sorted(counted.items()):
-        print(f"{often:>9,} {what}")
-    return 1 if found else 0
+    return counted
 
 
 def _print(case: Found, seed: int) -> None:
@@ -86,22 +97,28 @@ def _print(case: Found, seed: int) -> None:
     )
 
 
-def neighbours(asked: argparse.Namespace) -> int:
+def neighbours(asked: argparse.Namespace) -> Counter[str]:
     """Compare neighbouring databases, on queries of the other grammar."""
-    counted, found = fuzz(seed=asked.seed, cases=asked.cases)
-    for what, case in found:
-        print(what, case.sql, case.settings, [t.policy for t in case.tables], sep="\n  ")
-    print(f"{dict(counted)}, found {len(found)}")
-    return 1 if found else 0
+
+    def chunk(seed: int) -> Counter[str]:
+        counted, found = fuzz(seed=seed, cases=min(asked.chunk, asked.cases))
+        for what, case in found:
+            print(what, case.sql, case.settings, [t.policy for t in case.tables], sep="\n  ", flush=True)
+        return counted + Counter({FOUND: len(found), DONE: min(asked.chunk, asked.cases)})
+
+    return in_chunks(asked, asked.cases, chunk)
 
 
-def texts(asked: argparse.Namespace) -> int:
+def texts(asked: argparse.Namespace) -> Counter[str]:
     """Render and compile hostile requests."""
-    counted, found = complaints(seed=asked.seed, cases=asked.cases)
-    for complaint in found:
-        print(complaint.what, repr(complaint.request.text), complaint.request.arguments, sep="\n  ")
-    print(f"{dict(counted)}, found {len(found)}")
-    return 1 if found else 0
+
+    def chunk(seed: int) -> Counter[str]:
+        counted, found = complaints(seed=seed, cases=min(asked.chunk, asked.cases))
+        for complaint in found:
+            print(complaint.what, ascii(complaint.request.text), complaint.request.arguments, sep="\n  ", flush=True)
+        return counted + Counter({FOUND: len(found), DONE: min(asked.chunk, asked.cases)})
+
+    return in_chunks(asked, asked.cases, chunk)
 
 
 if __name__ == "__main__":

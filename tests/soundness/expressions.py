@@ -16,7 +16,7 @@ from tests.soundness import meaning as mean
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from tests.soundness.schemas import Rows
 
@@ -44,7 +44,7 @@ class Public:
     nobody: Row | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, order=True)
 class KeyPart:
     """A column's place in a key that says whose a row is.
 
@@ -95,6 +95,11 @@ class Expression:
     entity: bool = False
     column: bool = False
     keys: frozenset[KeyPart] = frozenset()
+
+
+def key_parts(columns: Iterable[Expression]) -> dict[KeyPart, Expression]:
+    """Return the column of each part of a key, in an order that does not change from process to process."""
+    return {part: column for column in columns for part in sorted(column.keys)}
 
 
 def combined(sql: str, kind: ColumnType, do: Callable[..., Any], *parts: Expression, span: Range = OPEN) -> Expression:

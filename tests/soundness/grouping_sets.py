@@ -26,5 +26,7 @@ def random_sets(rng: random.Random, keys: list[str]) -> tuple[str, str, Sets]:
         return word, f"CUBE({', '.join(keys)})", chosen
     every = [c for n in range(len(keys) + 1) for c in combinations(places, n)]
     sets = rng.sample(every, rng.randint(1, min(3, len(every))))
+    if {place for chosen in sets for place in chosen} != set(places):  # a key that no set has is no key of the query
+        sets[-1] = tuple(places)
     texts = [f"({', '.join(keys[place] for place in chosen)})" for chosen in sets]
     return word, f"GROUPING SETS ({', '.join(texts)})", sets

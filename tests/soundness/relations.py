@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from cleanroom.rooms.tables import ColumnType
 from tests.soundness import meaning as mean
 from tests.soundness.calls import PER_GROUP, Call
-from tests.soundness.expressions import OPEN, Expression, Expressions, KeyPart, Public, combined
+from tests.soundness.expressions import OPEN, Expression, Expressions, KeyPart, Public, combined, key_parts
 from tests.soundness.items import Item, Nullable, Owned, Read, optional, says_whose
 from tests.soundness.owners import pairs
 from tests.soundness.schemas import Rows, Schema
@@ -255,7 +255,7 @@ class Relations:
         """Return columns to group by that say whose a row is: the entity, or a whole declared key; None without."""
         if read.entities and (self.rng.random() < 0.75 or not says_whose([c for c in read.scope if c.keys])):
             return [("person", self.rng.choice(read.entities))]
-        parts = {part: c for c in read.scope for part in c.keys}
+        parts = key_parts(read.scope)
         whole = [part.whole for part in parts if part.whole <= set(parts)]
         if not whole:
             return None
@@ -497,8 +497,8 @@ class Relations:
         found = []
         if right.entity is not None:
             found += [self.equal(one, right.entity) for one in left.entities]
-        lefts = {part: c for c in left.scope for part in c.keys}
-        rights = {part: c for c in right.columns for part in c.keys}
+        lefts = key_parts(left.scope)
+        rights = key_parts(right.columns)
         for one in lefts:
             for other in rights:
                 here, there = one.whole, other.whole

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from dataclasses import replace
 
@@ -285,3 +288,29 @@ def test_a_right_join_of_parent_and_child_keeps_the_parents_entity():
     assert ran(f"SELECT COUNT(*) AS n FROM {joined}", rows, tables=TABLES) == [(6,)]
     only_open = f"SELECT COUNT(*) AS n FROM {joined} AND o.o_status = 'O'"
     assert ran(only_open, rows, tables=TABLES) == [(6,)]  # u0 to u4 keep the item without a partner
+
+
+JOINED_BY_TWO_KEYS = (
+    "WITH q AS (SELECT i.l_orderkey AS k FROM items i JOIN segments s ON s.segment = i.flag) "
+    "SELECT COUNT(*) AS n FROM items a JOIN q b ON a.l_orderkey = b.k"
+)
+REMARKS = replace(
+    NOTES,
+    policy=replace(NOTES.policy, owned_through=OwnedThrough(parent="items", columns=(("n_order", "l_orderkey"),))),
+)
+
+
+@pytest.mark.parametrize("hash_seed", ["6", "7"])
+def test_a_join_that_follows_two_keys_has_one_plan_in_every_process(hash_seed):
+    """B-50. An answer is found again by its plan's digest: a plan that hung on the order of a set was paid for twice.
+
+    With 6 the join followed the key of orders before, with 7 that of items.
+    """
+    script = (
+        "from tests.unit.templates.test_owned_through import *\n"
+        "print(compiled(JOINED_BY_TWO_KEYS, tables=(ORDERS, ITEMS, REMARKS, SEGMENTS)).measurements[0].exact_sql)"
+    )
+    given = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    told = subprocess.run([sys.executable, "-c", script], env=given, capture_output=True, text=True, check=True)
+    here = compiled(JOINED_BY_TWO_KEYS, tables=(ORDERS, ITEMS, REMARKS, SEGMENTS)).measurements[0].exact_sql
+    assert told.stdout.strip() == here

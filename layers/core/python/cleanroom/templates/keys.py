@@ -70,8 +70,9 @@ def key_link(pairs: Iterable[Pair]) -> KeyLink | None:
     """
     found: dict[tuple[str, str, str, str, tuple[str, ...]], dict[int, exp.Expr]] = {}
     for one, other, item, condition in pairs:
-        for x in one.keys:
-            for y in other.keys:
+        # In one order in every process: of two keys that are followed, plans with the same digest take the same.
+        for x in sorted(one.keys):
+            for y in sorted(other.keys):
                 if (x.parent, x.columns, x.position) == (y.parent, y.columns, y.position):
                     key = (item.alias, x.origin, y.origin, x.parent, x.columns)
                     found.setdefault(key, {})[x.position] = condition

@@ -64,7 +64,7 @@ class Drawn:
     outer: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, order=True, slots=True)
 class KeyPart:
     """That a column is part of a declared key: the key's values say whose a row is.
 
