@@ -161,7 +161,7 @@ def random_request(rng: random.Random) -> Request:
     query = random_query(rng)
     base = query.sql if rng.random() < 0.4 else rng.choice(TEMPLATES)
     text = base
-    for _ in range(rng.choice([0, 1, 1, 2, 3, 8])):
+    for _ in range(rng.choice([0, 0, 1, 1, 2, 3, 8])):
         text = rng.choice(MUTATIONS)(rng, text)[:200_000]
     settings = replace(query.settings, differential=rng.random() < 0.85)
     if rng.random() < 0.1:

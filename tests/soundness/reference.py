@@ -75,6 +75,7 @@ class Measured:
         self.asked, self.database, self.stated = asked, database, stated
         self.bounds = bounds(asked, stated)
         self._known: dict[tuple[Any, ...], dict[Group, int]] = {}
+        self._different: dict[tuple[Any, ...], Different] = {}
         self._steps: dict[tuple[Any, ...], Callable[[Row], int]] = {}
         self.public = _public_groups(asked, database) if public is None else public
         self.by_entity: dict[Any, dict[Group, list[Row]]] = defaultdict(lambda: defaultdict(list))
@@ -125,14 +126,17 @@ class Measured:
 
     def different(self, part: Part, *, gaussian: bool) -> Different:
         """Return what is known of the numbers of different values."""
-        return different(
-            self.by_entity.values(),
-            self.groups,
-            part,
-            most_groups=self.bounds.groups,
-            most_rows=self.bounds.rows,
-            gaussian=gaussian,
-        )
+        key = part.name, part.ranges, gaussian
+        if key not in self._different:
+            self._different[key] = different(
+                self.by_entity.values(),
+                self.groups,
+                part,
+                most_groups=self.bounds.groups,
+                most_rows=self.bounds.rows,
+                gaussian=gaussian,
+            )
+        return self._different[key]
 
     def heaviest(self, part: Part) -> int:
         """Return the most steps that one row, or one entity, has."""

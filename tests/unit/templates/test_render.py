@@ -522,3 +522,9 @@ def test_a_policy_refusal_keeps_its_class_and_gets_a_line():
     with pytest.raises(PolicyViolationError) as caught:
         rendered("SELECT 1,\n\n{{ x | column_policy }}", x="dest")
     assert caught.value.line == 3
+
+
+def test_a_number_without_a_finite_value_is_refused():
+    """Jinja writes infinity as the name `inf` in the code that it makes, and that was a NameError."""
+    assert refusal("SELECT {{ 1e999 }}").rule == "jinja_construct"
+    assert refusal("SELECT {{ 1e308 * 10 }}").rule == "jinja_evaluation"

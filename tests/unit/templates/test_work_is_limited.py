@@ -6,8 +6,10 @@ import cProfile
 import pstats
 
 import pytest
+import sqlglot
 
 from cleanroom.errors import TemplateRefusedError
+from cleanroom.templates.reading import statements_of
 from tests.unit.templates.compiling import compiled
 
 MOST_CALLS = 5_000_000
@@ -42,7 +44,7 @@ def calls_of(selected):
 @pytest.mark.parametrize(
     ("selected", "accepted"),
     [
-        (f"CORR({nested(8)}, {nested(8)} + 1)", True),
+        (f"CORR({nested(6)}, {nested(6)} + 1)", True),
         (f"CORR({nested(20)}, {nested(20)} + 1)", False),
         (f"CORR({arms(60)}, spend)", True),
         (f"CORR({arms(400)}, spend)", False),
@@ -65,3 +67,34 @@ def test_a_dozen_ordinary_aggregates_are_far_from_the_limit():
     found, calls = calls_of(", ".join([*asked, "CORR(age, spend)", "COUNT(*)"]))
     assert found
     assert calls < MOST_CALLS
+
+
+def test_a_short_text_that_becomes_a_long_query_is_refused():
+    """378 characters became 178,858 of SQL in 3 s: each guard of a NULL writes its operand twice more."""
+    deep = "age"
+    for low in range(7):
+        deep = f"ROUND(LEAST(GREATEST(SQRT({deep}), {low}), 1000), 1)"
+    found, calls = calls_of(f"COVAR_POP({deep}, spend), COUNT(*)")
+    assert not found
+    assert calls < MOST_CALLS
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        # Each JOIN was read twice for each that follows: 200 would never have ended.
+        ("SELECT COUNT(*) FROM airline.customers c" + " JOIN airline.customers d" * 200, "in too many ways"),
+        ("SELECT COUNT(*) FROM airline.customers c WHERE age = 1" + " OR age = 1" * 2_500, "10,000 words and signs"),
+    ],
+)
+def test_texts_that_take_long_to_read_are_refused_before_they_are_read(text, said):
+    with pytest.raises(TemplateRefusedError, match=said) as refusal:
+        compiled(text)
+    assert refusal.value.rule == "too_large"
+
+
+def test_a_text_of_many_joins_is_read():
+    joins = "".join(f" JOIN shop.segments s{i} ON c.hashed_email = s{i}.hashed_email" for i in range(40))
+    assert statements_of(f"SELECT COUNT(*) FROM airline.customers c{joins}", dialect="snowflake")[0] is not None
+    nested_joins = "SELECT 1 FROM a JOIN b JOIN c JOIN d ON 1 = 1 ON 2 = 2 ON 3 = 3"
+    assert statements_of(nested_joins, dialect="snowflake") == sqlglot.parse(nested_joins, read="snowflake")

@@ -30,6 +30,7 @@ from cleanroom.templates.refusals import refuse
 from cleanroom.templates.relations import Relation, World
 from cleanroom.templates.release_query import release_query
 from cleanroom.templates.template import CompileContext, RenderedQuery, Template
+from cleanroom.templates.trees import TooMuchWrittenError, limited_writing
 
 
 def compile_query(rendered: RenderedQuery, *, template: Template, context: CompileContext) -> Plan:
@@ -49,7 +50,14 @@ def compile_query(rendered: RenderedQuery, *, template: Template, context: Compi
         TableNotLinkedError: the query names a table that is not linked.
     """
     try:
-        return _compiled(rendered, template=template, context=context)
+        with limited_writing():
+            return _compiled(rendered, template=template, context=context)
+    except TooMuchWrittenError:
+        refuse(
+            "what is asked for together is too long to be worked out",
+            rule="too_large",
+            cure="give a long expression a name in a CTE, or ask for fewer aggregates or grouping sets in one query",
+        )
     except RecursionError:
         pass  # refused below, outside: an exception in flight would carry a deep traceback along
     refuse("the query is nested too deeply", rule="too_large", cure="make the query smaller")

@@ -14,7 +14,7 @@ from cleanroom.templates.handlers import Handler, Translate, child
 from cleanroom.templates.operators import branches
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.scalars import Scalar, Span, build, combine, unified
-from cleanroom.templates.trees import fragment, to_sql
+from cleanroom.templates.trees import fragment
 
 
 def _arguments(node: exp.Expr) -> list[exp.Expr]:
@@ -33,10 +33,8 @@ def coalesce(node: exp.Expr, translate: Translate) -> Scalar:
     result = build(lambda trees: fragment(text, **trees), names, kind=to, span=span, nullable=nullable)
     if result.constant or any(g.values is None or g.type not in (to, None) for g in given):
         return result
-    values = {to_sql(v): v for g in given for v in g.values or () if not isinstance(v, exp.Null)}
-    if nullable:
-        values["NULL"] = exp.null()
-    return replace(result, values=tuple(values.values()), declared=True)
+    values = dict.fromkeys(v for g in given for v in g.values or () if not isinstance(v, exp.Null))
+    return replace(result, values=(*values, *([exp.null()] if nullable else [])), declared=True)
 
 
 def _extreme(word: str, span: Callable[[list[Span]], Span]) -> Handler:
@@ -55,9 +53,11 @@ def _extreme(word: str, span: Callable[[list[Span]], Span]) -> Handler:
                 span=known,
                 nullable=all(p.nullable for p in parts),
             )
-        any_null = " OR ".join(f":{n} IS NULL" for n in names)
-        guarded = f"CASE WHEN {any_null} THEN NULL ELSE {text} END"
+        any_null = " OR ".join(f":{n} IS NULL" for n, part in names.items() if part.nullable)
         known = span(typed) if typed else Span()
+        if not any_null:
+            return build(lambda trees: fragment(text, **trees), names, kind=to, span=known)
+        guarded = f"CASE WHEN {any_null} THEN NULL ELSE {text} END"
         return build(lambda trees: fragment(guarded, **trees), names, kind=to, span=known, copies=2)
 
     return handler

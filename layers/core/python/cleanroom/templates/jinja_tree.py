@@ -6,6 +6,7 @@ The list is of what is allowed. It is what keeps a template from Python's inside
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, nodes
@@ -198,6 +199,8 @@ def _not_allowed(node: nodes.Node, *, in_loop: bool) -> str | None:
             return "a private or non-ASCII attribute"
         case nodes.Const(value=value) if isinstance(value, int) and abs(value) >= 10**38:
             return "a number of more than 38 digits"
+        case nodes.Const(value=value) if isinstance(value, float) and not isfinite(value):
+            return "a number that is too large"
     return None
 
 

@@ -11,9 +11,9 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import sqlglot
 from sqlglot import exp
 
+from cleanroom.templates.reading import statements_of
 from cleanroom.templates.refusals import PARSER_FAILURES
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def kinship_of_sql(sql: str, *, tables: list[str]) -> Kinship:
     """
     for dialect in _READ_AS:
         try:
-            return _kinship(sqlglot.parse_one(sql, read=dialect), tables)
+            (parsed,) = statements_of(sql, dialect=dialect)
+            if parsed is not None:
+                return _kinship(parsed, tables)
         except PARSER_FAILURES:
             continue
     query = _digest("text", sql, tables)

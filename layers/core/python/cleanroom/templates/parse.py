@@ -6,10 +6,11 @@ import logging
 import re
 from typing import NoReturn
 
-import sqlglot
 from sqlglot import exp
+from sqlglot.errors import ParseError
 
 from cleanroom.errors import TemplateRefusedError
+from cleanroom.templates.reading import MOST_TOKENS, TooManyReadingsError, TooManyTokensError, statements_of
 from cleanroom.templates.refusals import PARSER_FAILURES, refuse
 
 # The parser's warnings quote the text, with its literals; what is wrong with a text is told to its author alone.
@@ -36,9 +37,17 @@ def parse(sql: str, *, dialect: str) -> exp.Select:
     if len(sql) > MAX_CHARACTERS:
         _too_large(f"the rendered text has more than {MAX_CHARACTERS} characters")
     try:
-        statements = [s for s in sqlglot.parse(sql, read=dialect) if s is not None]
+        statements = [s for s in statements_of(sql, dialect=dialect) if s is not None]
     except RecursionError:
         _too_large("the rendered text is nested too deeply")
+    except TooManyTokensError:
+        _too_large(f"the rendered text has more than {MOST_TOKENS:,} words and signs")
+    except TooManyReadingsError:
+        refuse(
+            "the rendered text can be read in too many ways",
+            rule="too_large",
+            cure="write ON or USING right behind each JOIN, or CROSS JOIN",
+        )
     except PARSER_FAILURES as error:
         _not_sql(dialect, error)
     tree = _select_of(statements[0]) if len(statements) == 1 else None
@@ -91,7 +100,7 @@ def canonical_text(tree: exp.Expr, *, dialect: str) -> str:
 
 def _not_sql(dialect: str, error: Exception) -> NoReturn:
     line = column = None
-    if isinstance(error, sqlglot.ParseError) and error.errors:
+    if isinstance(error, ParseError) and error.errors:
         line, column = error.errors[0].get("line"), error.errors[0].get("col")
     raise TemplateRefusedError(
         "the rendered text is not SQL that can be read" + (f" (line {line}, column {column})" if line else ""),

@@ -11,11 +11,11 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import sqlglot
 from sqlglot import exp
 
 from cleanroom.errors import PolicyViolationError
 from cleanroom.templates.literals import CheckedName
+from cleanroom.templates.reading import statements_of
 from cleanroom.templates.refusals import PARSER_FAILURES
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class PolicyChecks:
         if not self.aliases:
             return
         try:
-            trees = sqlglot.parse(sql, read=dialect)
+            trees = statements_of(sql, dialect=dialect)
         except (*PARSER_FAILURES, RecursionError):
             return
         for tree in trees:

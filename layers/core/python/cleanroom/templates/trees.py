@@ -6,11 +6,19 @@ unless it is self-contained.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from fractions import Fraction
 from functools import lru_cache
 
 import sqlglot
 from sqlglot import exp
+
+MOST_WRITTEN = 250_000
+"""Characters of SQL that are written while one query is compiled, each part as often as it is: half a second to one."""
+
+_written: ContextVar[list[int] | None] = ContextVar("written", default=None)
 
 _SELF_CONTAINED = (exp.Column, exp.Literal, exp.Paren, exp.Func, exp.Null, exp.Boolean, exp.Subquery, exp.Placeholder)
 _OPERATORS = (exp.Connector, exp.Binary, exp.Unary)
@@ -108,8 +116,36 @@ def is_written_out(tree: exp.Expr) -> bool:
 
 
 def to_sql(tree: exp.Expr) -> str:
-    """Return the tree as DuckDB SQL."""
-    return tree.sql(dialect="duckdb", comments=False)
+    """Return the tree as DuckDB SQL.
+
+    Raises:
+        TooMuchWrittenError: inside `limited_writing`.
+    """
+    text = tree.sql(dialect="duckdb", comments=False)
+    written = _written.get()
+    if written is not None:
+        written[0] += len(text)
+        if written[0] > MOST_WRITTEN:
+            raise TooMuchWrittenError
+    return text
+
+
+class TooMuchWrittenError(Exception):
+    """What a query becomes is too long to be worked out."""
+
+
+@contextmanager
+def limited_writing() -> Iterator[None]:
+    """Count what `to_sql` writes until the end of the block.
+
+    An operand that is written several times, inside one that is, doubles with each level, so that a short text can
+    become a long query. What is written is what the work of compiling follows best.
+    """
+    before = _written.set([0])
+    try:
+        yield
+    finally:
+        _written.reset(before)
 
 
 def laid_out(sql: str) -> str:
