@@ -48,7 +48,6 @@ _EVALUATION = (
     ArithmeticError,
     AttributeError,
     LookupError,
-    NameError,  # Jinja writes a constant that it works out to infinity as a name
     RuntimeError,
     TypeError,
     ValueError,
