@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from cleanroom.rooms.tables import ColumnBounds, ColumnType
+from cleanroom.rooms.tables import ColumnBounds, ColumnType, Domain
 from tests.unit.templates.compiling import CUSTOMERS, EPSILON_ONE, GAUSSIAN, OFF, Engine, compiled, ran
 from tests.unit.templates.test_bounding import customer, databases, violations
 
@@ -349,3 +349,11 @@ def test_different_combinations_of_several_columns(given):
     assert ran(sql, {"customers": rows}, **how)[0][:2] == (2, 3)
     if given is None:
         assert {c.meaning for c in compiled(sql).measurements[0].columns} == {"different values"}
+
+
+def test_a_sum_of_what_is_declared_to_be_zero_or_one_is_no_count():
+    """A column may hold others than its declared values; such a CASE was counted where it is 1, and 5 for nothing."""
+    declared = replace(CUSTOMERS, policy=replace(CUSTOMERS.policy, domains={"age": Domain(values=(1,))}))
+    rows = {"customers": [customer("a", age=5), customer("b", age=1)]}
+    sql = "SELECT SUM(CASE WHEN status = 'gold' THEN age ELSE 0 END) AS s FROM customers"
+    assert ran(sql, rows, tables=(declared,)) == [(6.0,)]

@@ -225,9 +225,9 @@ def summable(argument: Scalar, *, what: str, at: exp.Expr) -> Scalar:
 
 def _is_zero_or_one(number: Scalar) -> bool:
     """Return whether a whole number is made to be 0, 1 or NULL; a column that is declared so may hold others."""
-    if number.type is not ColumnType.INTEGER or number.values is None or isinstance(number.sql, exp.Column):
+    if number.type is not ColumnType.INTEGER or number.values is None or number.declared:
         return False
-    if isinstance(number.sql, exp.TryCast):
+    if isinstance(number.sql, exp.Column | exp.TryCast):
         return False
     return all(isinstance(v, exp.Null) or to_sql(v) in ("0", "1") for v in number.values)
 

@@ -286,7 +286,7 @@ def in_list(node: exp.Expr, translate: Translate) -> Scalar:
 
 
 def branches(conditions: list[Scalar], results: list[Scalar], default: Scalar | None, *, at: exp.Expr) -> Scalar:
-    """Return the CASE of conditions and results: with type, range and, if all results are literals, its values."""
+    """Return the CASE of conditions and results: with type, range and, if each result has one value, these."""
     everything = [*results, *([default] if default else [])]
     to, typed = unified(everything, at=at)
     parts: dict[str, Scalar] = {}
@@ -312,7 +312,8 @@ def branches(conditions: list[Scalar], results: list[Scalar], default: Scalar | 
     literals = {tree.sql(): tree for e in everything for tree in e.values or ()}
     if default is None:
         literals["NULL"] = exp.null()
-    return replace(result, values=tuple(literals.values()))
+    held = any(e.declared or not e.constant for e in everything)  # a column of one declared value may hold others
+    return replace(result, values=tuple(literals.values()), declared=held)
 
 
 def case(node: exp.Expr, translate: Translate) -> Scalar:
