@@ -291,7 +291,9 @@ class _Compared:
                 own = [known for known in could_be if known.ranges == part.ranges]
                 if could_be:
                     seen[centred] = (own or could_be)[0]
-                    self.unclear = self.unclear or (not own and len({known.ranges for known in could_be}) > 1)
+                    # One of two ranges, or of two grids: the number differs in the last digits.
+                    which = {known.finer for known in own} if own else {known.ranges for known in could_be}
+                    self.unclear = self.unclear or len(which) > 1
             if not seen and any(c.name in self.rounded and c.meaning.startswith("sum") for c in m.columns):
                 self.unclear = True
                 return
@@ -354,9 +356,11 @@ class _Compared:
         assert c.bins is not None
         assert part.x is not None
         on = bins_of(part.x)
-        stated = Bins(lo=c.bins.lo, width=c.bins.width, number=c.bins.number, step=c.bins.step)
+        listed = [o.bins for o in self.m.columns if o.bins is not None]
+        ranges = [Bins(lo=bins.lo, width=bins.width, number=bins.number, step=bins.step) for bins in listed]
+        stated = ranges[listed.index(c.bins)]
         if on != stated:
-            if part.x.column or on.step != stated.step:
+            if part.x.column or on.step != stated.step or on in ranges:
                 return None
             on = stated
         there = self.table.cells(place)

@@ -25,8 +25,8 @@ def random_sets(rng: random.Random, keys: list[str]) -> tuple[str, str, Sets]:
         chosen = [c for n in range(len(keys), -1, -1) for c in combinations(places, n)]
         return word, f"CUBE({', '.join(keys)})", chosen
     every = [c for n in range(len(keys) + 1) for c in combinations(places, n)]
-    sets = rng.sample(every, rng.randint(1, min(3, len(every))))
+    sets = rng.sample(every, rng.randint(2, min(3, len(every))))  # one set is a plain GROUP BY
     if {place for chosen in sets for place in chosen} != set(places):  # a key that no set has is no key of the query
-        sets[-1] = tuple(places)
+        sets[-1 if sets[-1] else 0] = tuple(places)
     texts = [f"({', '.join(keys[place] for place in chosen)})" for chosen in sets]
     return word, f"GROUPING SETS ({', '.join(texts)})", sets

@@ -213,3 +213,19 @@ def test_what_a_window_gives_is_no_entity_and_no_key():
         compiled(f"SELECT COUNT(*) AS n FROM ({moved}) q JOIN customers c ON q.e = c.hashed_email")
     assert refusal.value.rule == "join_without_entity"
     assert customer("a", "X", 1)[0] == "a"
+
+
+def test_two_orders_in_one_select_over_public_rows_are_refused():
+    """Rows that are alike were numbered by each window for itself, so that which numbers met hung on their order."""
+    sql = "SELECT COUNT(*) AS n FROM customers c JOIN (SELECT {} FROM segments QUALIFY {} < 3) s ON c.age = s.b"
+    numbers = "ROW_NUMBER() OVER (ORDER BY segment)", "ROW_NUMBER() OVER (ORDER BY segment DESC)"
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled(sql.format(f"segment, {numbers[0]} AS b", numbers[1]))
+    assert refusal.value.rule == "window_ties"
+    assert compiled(sql.format(f"segment, {numbers[0]} AS b", numbers[0]))
+    named = f"(SELECT segment, {numbers[0]} AS b FROM segments)"
+    inner = f"SELECT b FROM {named} t QUALIFY ROW_NUMBER() OVER (ORDER BY segment DESC) < 3"
+    assert compiled(f"SELECT COUNT(*) AS n FROM customers c JOIN ({inner}) s ON c.age = s.b")
+    own = "ROW_NUMBER() OVER (PARTITION BY hashed_email ORDER BY age {}) AS {}"
+    both = f"SELECT hashed_email, {own.format('', 'a')}, {own.format('DESC', 'b')} FROM customers"
+    assert compiled(f"SELECT COUNT(*) AS n FROM ({both}) t WHERE a = b")

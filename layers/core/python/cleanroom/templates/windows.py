@@ -3,13 +3,13 @@
 Over protected rows the partition must say whose its rows are; the entity is added to it, so a window sees rows of one
 entity alone. Over public and noisy rows any partition will do. Nothing depends on the order in which the engine finds
 rows: where ties could matter, they are broken by every column that the SELECT names, and rows that agree in all of
-those can be exchanged without a trace in the answer.
+those can be exchanged without a trace in the answer, if one order alone breaks ties.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlglot import exp
 
@@ -51,11 +51,13 @@ class Windows:
         world: of the rows.
         entity: of a row, where Owned.
         ties: what tells two rows apart, as far as the answer can show.
+        orders: partitions and orders in which ties were broken so far.
     """
 
     world: World
     entity: exp.Expr | None
     ties: tuple[exp.Expr, ...]
+    orders: set[str] = field(default_factory=set)
 
 
 class WindowScope:
@@ -160,6 +162,15 @@ def _window(node: exp.Window, scope: Scope, windows: Windows) -> Scalar:
     if not isinstance(function, _RANKS) and (rows or not isinstance(function, _AGGREGATES)):
         listed = {entry.this.sql() for entry in ordered}
         ordered += [exp.Ordered(this=t.copy(), nulls_first=False) for t in windows.ties if t.sql() not in listed]
+        windows.orders.add(" ".join(tree.sql() for tree in (*by, *ordered)))
+        if windows.world is World.PUBLIC and len(windows.orders) > 1:
+            # Rows that are alike may be numbered otherwise by each, and which numbers meet would hang on their order.
+            refuse(
+                "two windows of one SELECT sort its rows differently: rows that are alike would be numbered by chance",
+                rule="window_ties",
+                cure="put one of the two into a subquery or CTE, and select it beside the other",
+                at=node,
+            )
 
     def over(call: exp.Expr) -> exp.Expr:
         return exp.Window(
