@@ -349,14 +349,14 @@ class Queries:
             qualify=qualify,
         )
 
-    @staticmethod
-    def _windowed(scope: Scope, rows: Rows, wanted: Wanted, *, grouped: _Grouped | None = None) -> Scope:
+    def _windowed(self, scope: Scope, rows: Rows, wanted: Wanted, *, grouped: _Grouped | None = None) -> Scope:
         """Return names with window functions, over rows or over groups: keys tell groups apart."""
         if not wanted.windowed:
             return scope
         ties = tie_breakers(wanted.parts, rows.scope.named) if grouped is None else tuple(k.sql for k in grouped.keys)
         entity = rows.entity if grouped is None else grouped.entity
-        return WindowScope(scope, Windows(world=rows.world, entity=entity, ties=ties))
+        alike = self._differential and grouped is None and rows.world is World.PUBLIC
+        return WindowScope(scope, Windows(world=rows.world, entity=entity, ties=ties, alike=alike))
 
     def _grouped(
         self,

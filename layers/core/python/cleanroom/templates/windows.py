@@ -51,12 +51,14 @@ class Windows:
         world: of the rows.
         entity: of a row, where Owned.
         ties: what tells two rows apart, as far as the answer can show.
+        alike: whether rows may be alike that are not of one entity, so that one order alone may break ties.
         orders: partitions and orders in which ties were broken so far.
     """
 
     world: World
     entity: exp.Expr | None
     ties: tuple[exp.Expr, ...]
+    alike: bool = False
     orders: set[str] = field(default_factory=set)
 
 
@@ -163,7 +165,7 @@ def _window(node: exp.Window, scope: Scope, windows: Windows) -> Scalar:
         listed = {entry.this.sql() for entry in ordered}
         ordered += [exp.Ordered(this=t.copy(), nulls_first=False) for t in windows.ties if t.sql() not in listed]
         windows.orders.add(" ".join(tree.sql() for tree in (*by, *ordered)))
-        if windows.world is World.PUBLIC and len(windows.orders) > 1:
+        if windows.alike and len(windows.orders) > 1:
             # Rows that are alike may be numbered otherwise by each, and which numbers meet would hang on their order.
             refuse(
                 "two windows of one SELECT sort its rows differently: rows that are alike would be numbered by chance",
