@@ -50,7 +50,7 @@ def exact_rows(options: argparse.Namespace) -> Iterator[Row]:
                 ours=seconds(Spread.of(ours)),
                 beside=seconds(Spread.of(plain)),
                 ratio=paired_ratio(ours, plain),
-                note=question.about if name == "wall" else "goal: at most 2" if question.name == "W1" else "",
+                note=question.about if name == "wall" else "goal: at most 1.5" if question.name == "W1" else "",
             )
 
 

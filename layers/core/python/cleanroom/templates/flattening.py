@@ -16,6 +16,7 @@ from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import Item, Output, Relation, RowScope, World, instantiate, made_optional
 from cleanroom.templates.scalars import MOST_ELEMENTS, Drawn, Scalar, Span
 from cleanroom.templates.trees import aliased, column, fragment, named
+from cleanroom.templates.written import one_query
 
 _FLATTENED = 6  # SEQ, KEY, PATH, INDEX, VALUE, THIS
 
@@ -133,17 +134,11 @@ def written_elements(source: Flattened) -> exp.Query | None:
         return None
     if len(array.expressions) > MOST_ELEMENTS:
         return None
-    rows: list[exp.Query] = []
+    rows = []
     for place, entry in enumerate(array.expressions):
-        listed = [exp.alias_(entry.copy(), source.value, quoted=True)]
-        if source.index:
-            listed.append(exp.alias_(exp.Literal.number(place + source.first), source.index, quoted=True))
-        rows.append(exp.Select(expressions=listed))
-    while len(rows) > 1:
-        pairs = zip(rows[::2], rows[1::2], strict=False)
-        odd = rows[-1:] if len(rows) % 2 else []
-        rows = [*(exp.Union(this=a, expression=b, distinct=False) for a, b in pairs), *odd]
-    return rows[0]
+        number = [(source.index, exp.Literal.number(place + source.first))] if source.index else []
+        rows.append([(source.value, entry), *number])
+    return one_query(rows)
 
 
 def flattened_item(

@@ -18,6 +18,7 @@ from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import Item, Relation, RowScope, World, instantiate, made_optional
 from cleanroom.templates.scalars import require
 from cleanroom.templates.trees import bracketed, conjunction
+from cleanroom.templates.written import one_query
 
 MOST_WRITTEN_ROWS = 1_000
 """Of one VALUES: what a text brings along; more is a table."""
@@ -376,7 +377,7 @@ def item_of(node: exp.Expr, *, resolve: Resolve, subquery: Subquery, alias: Alia
 
 
 def written_rows(node: exp.Values) -> exp.Query:
-    """Return VALUES as a UNION ALL of SELECTs without FROM, halved again and again so that it is not deep.
+    """Return VALUES as a UNION ALL of SELECTs without FROM.
 
     Columns have the names of the alias, or column1, column2, as in Snowflake.
 
@@ -403,18 +404,7 @@ def written_rows(node: exp.Values) -> exp.Query:
             at=node,
         )
     called = names or [f"column{place}" for place in range(1, width + 1)]
-    selects: list[exp.Query] = [
-        exp.Select(expressions=[exp.alias_(v.copy(), n, quoted=True) for v, n in zip(row, called, strict=True)])
-        for row in rows
-    ]
-    while len(selects) > 1:
-        selects = [
-            exp.Union(this=selects[i], expression=selects[i + 1], distinct=False)
-            if i + 1 < len(selects)
-            else selects[i]
-            for i in range(0, len(selects), 2)
-        ]
-    return selects[0]
+    return one_query(zip(called, row, strict=True) for row in rows)
 
 
 def flat_from(source: exp.Expr) -> tuple[exp.Expr, list[exp.Join]]:

@@ -6,6 +6,7 @@ table; these it has in its SQL.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from sqlglot import exp
@@ -19,6 +20,22 @@ _NUMBER = "i0"
 def is_written(relation: Relation) -> bool:
     """Return whether a relation reads no table at all, neither a linked one nor a noisy one."""
     return relation.world is World.PUBLIC and relation.tree.find(exp.Table) is None
+
+
+def one_query(rows: Iterable[Iterable[tuple[str, exp.Expr]]]) -> exp.Query:
+    """Return rows as a UNION ALL of SELECTs without FROM, halved again and again so that it is not deep.
+
+    Args:
+        rows: of each the columns' names and values; at least one row, all with the same names.
+    """
+    parts: list[exp.Query] = [
+        exp.Select(expressions=[exp.alias_(value.copy(), name, quoted=True) for name, value in row]) for row in rows
+    ]
+    while len(parts) > 1:
+        pairs = zip(parts[::2], parts[1::2], strict=False)
+        odd = parts[-1:] if len(parts) % 2 else []
+        parts = [*(exp.Union(this=a, expression=b, distinct=False) for a, b in pairs), *odd]
+    return parts[0]
 
 
 def numbered(relation: Relation, *, alias: str, world: World) -> Relation:
