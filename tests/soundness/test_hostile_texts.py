@@ -1,4 +1,4 @@
-"""Hostile texts and arguments: a plan or a coded refusal, in a second and 256 MiB; what is compiled runs in the engine.
+"""Hostile texts and arguments: a plan or a coded refusal, within 256 MiB; what is compiled runs in the engine.
 
 `python -m tests.fuzz texts --cases 10000` tries more than these tests have time for.
 """
@@ -12,12 +12,14 @@ import pytest
 from tests.soundness.hostile import MUTATIONS, TEMPLATES, complaints, random_request
 
 CASES = 250
+HANGING = 15
+"""Seconds of a processor: on a busy machine one second says little. How much is done is counted elsewhere."""
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_whatever_is_asked_is_compiled_or_refused_with_a_code(seed):
     """B-37. Any other exception fails the test; it shows the request."""
-    counted, found = complaints(seed=seed, cases=CASES)
+    counted, found = complaints(seed=seed, cases=CASES, most_seconds=HANGING)
     assert [(c.what, c.request.text[:2000], c.request.arguments) for c in found] == []
     # Some of it is nearly right, and what is refused is refused for many reasons.
     assert counted["compiled"] >= CASES / 20
