@@ -41,7 +41,11 @@ def parse(sql: str, *, dialect: str) -> exp.Select:
     except RecursionError:
         _too_large("the rendered text is nested too deeply")
     except TooManyTokensError:
-        _too_large(f"the rendered text has more than {MOST_TOKENS:,} words and signs")
+        refuse(
+            f"the rendered text has more than {MOST_TOKENS:,} words and signs",
+            rule="too_large",
+            cure="make the query smaller; a long list of values can be linked as a table",
+        )
     except TooManyReadingsError:
         refuse(
             "the rendered text can be read in too many ways",
