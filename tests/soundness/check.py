@@ -292,7 +292,8 @@ class _Compared:
                 if could_be:
                     seen[centred] = (own or could_be)[0]
                     # One of two ranges, or of two grids: the number differs in the last digits.
-                    which = {known.finer for known in own} if own else {known.ranges for known in could_be}
+                    grids = {known.finer for known in own if known.kind in SUMS}
+                    which = grids if own else {known.ranges for known in could_be}
                     self.unclear = self.unclear or len(which) > 1
             if not seen and any(c.name in self.rounded and c.meaning.startswith("sum") for c in m.columns):
                 self.unclear = True

@@ -81,6 +81,12 @@ def test_rows_have_one_label_exactly_where_a_search_connects_them(drawn):
     assert labels_of(rows, table) == searched(rows, table)
 
 
+def test_a_row_of_the_first_column_alone_joins_what_has_its_value_in_another_column_of_that_kind():
+    """B-04: the label of b was left out, for in the links b stands in the fourth column alone: two entities for one."""
+    rows = [("b", None, None, None), ("a", None, None, "b")]
+    assert labels_of(rows, linked(*[TEXT] * 4)) == ["0:a", "0:a"]
+
+
 @settings(max_examples=12)
 @given(tables(), st.randoms(use_true_random=False))
 def test_labels_depend_on_neither_the_order_of_rows_nor_on_other_entities(drawn, chance):

@@ -226,6 +226,19 @@ def test_two_orders_in_one_select_over_public_rows_are_refused():
     named = f"(SELECT segment, {numbers[0]} AS b FROM segments)"
     inner = f"SELECT b FROM {named} t QUALIFY ROW_NUMBER() OVER (ORDER BY segment DESC) < 3"
     assert compiled(f"SELECT COUNT(*) AS n FROM customers c JOIN ({inner}) s ON c.age = s.b")
+
+
+def test_two_orders_in_one_select_over_the_rows_of_an_entity_are_refused():
+    """One row more of another entity moved 55 to 53, where one entity may move 1: the engine sorts all rows at once."""
     own = "ROW_NUMBER() OVER (PARTITION BY hashed_email ORDER BY age {}) AS {}"
     both = f"SELECT hashed_email, {own.format('', 'a')}, {own.format('DESC', 'b')} FROM customers"
-    assert compiled(f"SELECT COUNT(*) AS n FROM ({both}) t WHERE a = b")
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled(f"SELECT COUNT(*) AS n FROM ({both}) t WHERE a = 10 AND b = 2")
+    assert refusal.value.rule == "window_ties"
+    inner = f"SELECT hashed_email, age, {own.format('', 'a')} FROM customers"
+    named = f"SELECT hashed_email, a, {own.format('DESC', 'b')} FROM ({inner}) t"
+    plan = compiled(f"SELECT COUNT(*) AS n FROM ({named}) u WHERE a = 10 AND b = 2")
+    assert 'ORDER BY "r' in plan.measurements[0].exact_sql
+    same = f"SELECT hashed_email, {own.format('', 'a')}, LAG(age) OVER (PARTITION BY hashed_email ORDER BY age) AS b"
+    assert compiled(f"SELECT COUNT(*) AS n FROM ({same} FROM customers) t WHERE a = b")
+    assert compiled(f"SELECT COUNT(*) AS n FROM ({both}) t WHERE a = 10 AND b = 2", given=OFF)

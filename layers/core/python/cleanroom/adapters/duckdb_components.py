@@ -82,9 +82,14 @@ def join_entities(sandbox: Sandbox, rows: str, table: LinkedTable) -> None:
     while sandbox.trusted(_NOT_STARS)[0][0]:
         for step in (_LARGE_STAR, _SMALL_STAR, _DROP_LOOPS):
             sandbox.trusted(step)
-    looked_up = (
-        "SELECT k0 AS key FROM entity_links "
-        f"UNION SELECT coalesce({', '.join(keys[1:])}) FROM {rows} WHERE {keys[0]} IS NULL"
+    # A row with a first column alone is in no link: its key may be there in another column of the same kind.
+    spaces = [space for _, space in key_spaces(table)]
+    alike = [name for name, space in zip(names, spaces, strict=True) if space == spaces[0]]
+    looked_up = " UNION ".join(
+        [
+            *(f"SELECT {name} AS key FROM entity_links" for name in alike),
+            f"SELECT coalesce({', '.join(keys[1:])}) FROM {rows} WHERE {keys[0]} IS NULL",
+        ]
     )
     sandbox.trusted(
         f"""

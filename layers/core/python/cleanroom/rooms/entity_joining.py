@@ -20,7 +20,7 @@ from cleanroom.rooms.tables import ColumnType
 if TYPE_CHECKING:
     from cleanroom.rooms.tables import LinkedTable, TableVersion
 
-_FORMAT = 1
+_FORMAT = 2
 """Of stored labels; raised whenever keys, labels or their file change."""
 
 

@@ -118,6 +118,7 @@ def domain_query(factors: tuple[Factor, ...], natives: list[str]) -> exp.Select:
 
 
 def _listed(factor: Factor, natives: list[str]) -> exp.Expr:
+    """Return declared values, each once: 0 and -0 are one value in two texts, and a group must not get noise twice."""
     (position,) = factor.keys
     rows = [exp.Tuple(expressions=[v.copy()]) for v in factor.values or ()]
     name = key_name(position)
@@ -126,7 +127,7 @@ def _listed(factor: Factor, natives: list[str]) -> exp.Expr:
         alias=exp.TableAlias(this=exp.to_identifier("v", quoted=True), columns=[exp.to_identifier(name, quoted=True)]),
     )
     cast = exp.Cast(this=column(name, "v"), to=exp.DataType.build(natives[position], dialect="duckdb"))
-    return exp.select(named(cast, name)).from_(values, copy=False)
+    return exp.select(named(cast, name)).from_(values, copy=False).distinct()
 
 
 def _drawn(factor: Factor, natives: list[str]) -> exp.Expr:

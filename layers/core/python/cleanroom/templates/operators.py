@@ -307,7 +307,7 @@ def branches(conditions: list[Scalar], results: list[Scalar], default: Scalar | 
     nullable = default is None or any(t.nullable for t in typed)
     span = spans.either([t.span for t in typed if t.type is not None]) if any(t.type for t in typed) else Span()
     result = build(make, parts, kind=to, span=span, nullable=nullable)
-    if result.constant or any(e.values is None or len(e.values) != 1 for e in everything):
+    if result.constant or any(e.values is None or len(e.values) != 1 or e.type not in (to, None) for e in everything):
         return result
     literals = {tree.sql(): tree for e in everything for tree in e.values or ()}
     if default is None:

@@ -355,7 +355,7 @@ class Queries:
             return scope
         ties = tie_breakers(wanted.parts, rows.scope.named) if grouped is None else tuple(k.sql for k in grouped.keys)
         entity = rows.entity if grouped is None else grouped.entity
-        alike = self._differential and grouped is None and rows.world is World.PUBLIC
+        alike = self._differential and grouped is None and rows.world is not World.RELEASED
         return WindowScope(scope, Windows(world=rows.world, entity=entity, ties=ties, alike=alike))
 
     def _grouped(

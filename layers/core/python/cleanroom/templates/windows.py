@@ -51,7 +51,7 @@ class Windows:
         world: of the rows.
         entity: of a row, where Owned.
         ties: what tells two rows apart, as far as the answer can show.
-        alike: whether rows may be alike that are not of one entity, so that one order alone may break ties.
+        alike: whether rows may be alike, so that one order alone may break ties.
         orders: partitions and orders in which ties were broken so far.
     """
 
@@ -59,7 +59,7 @@ class Windows:
     entity: exp.Expr | None
     ties: tuple[exp.Expr, ...]
     alike: bool = False
-    orders: set[str] = field(default_factory=set)
+    orders: set[tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=set)
 
 
 class WindowScope:
@@ -164,9 +164,10 @@ def _window(node: exp.Window, scope: Scope, windows: Windows) -> Scalar:
     if not isinstance(function, _RANKS) and (rows or not isinstance(function, _AGGREGATES)):
         listed = {entry.this.sql() for entry in ordered}
         ordered += [exp.Ordered(this=t.copy(), nulls_first=False) for t in windows.ties if t.sql() not in listed]
-        windows.orders.add(" ".join(tree.sql() for tree in (*by, *ordered)))
+        windows.orders.add((tuple(b.sql() for b in by), tuple(o.sql() for o in ordered)))
         if windows.alike and len(windows.orders) > 1:
-            # Rows that are alike may be numbered otherwise by each, and which numbers meet would hang on their order.
+            # Rows that are alike may be numbered otherwise by each, and which numbers meet would hang on the engine's
+            # order of all rows, so on those of other entities.
             refuse(
                 "two windows of one SELECT sort its rows differently: rows that are alike would be numbered by chance",
                 rule="window_ties",

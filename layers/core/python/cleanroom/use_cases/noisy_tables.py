@@ -78,7 +78,14 @@ def draw_noise(exact_table: pa.Table, measurement: Measurement, plan: Plan, entr
 
     Groups are chosen first, so that bins of groups that do not appear need no noise. What is left is added up for the
     other row, where there is one, and gets fresh noise; `privacy/other_row.py` says why.
+
+    Raises:
+        AssertionError: a group appears twice; it would get noise twice for the price of one.
     """
+    if plan.differential:
+        groups = exact_table.select(measurement.keys).group_by(list(measurement.keys)).aggregate([]).num_rows
+        if exact_table.num_rows != (groups if measurement.keys else 1):
+            raise AssertionError("an exact table has each group once")
     integers: dict[str, Integers] = {}
     exact: dict[str, Integers] = {}
     together = [columns for columns in measurement.drawn_together if columns[0].bins is None]
