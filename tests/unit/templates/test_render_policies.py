@@ -167,6 +167,15 @@ def test_a_cte_cannot_take_such_an_alias_either():
     assert "alias c" in refused(text, x="c.tailnum")
 
 
+def test_a_text_that_is_too_deep_to_look_for_aliases_is_refused():
+    """It was left to the compiler, which reads it from another depth of the stack."""
+    deep = "(" * 2_000 + "1" + ")" * 2_000
+    text = f"SELECT {{{{ x | column_policy | sqlsafe }}}}, {deep} FROM IDENTIFIER({{{{ source_table[0] }}}}) p"
+    with pytest.raises(TemplateRefusedError) as refusal:
+        rendered(text, x="p.dest")
+    assert refusal.value.rule == "too_large"
+
+
 def test_honest_aliases_pass():
     """B-34"""
     text = (

@@ -70,7 +70,7 @@ def key_link(pairs: Iterable[Pair]) -> KeyLink | None:
     """
     found: dict[tuple[str, str, str, str, tuple[str, ...]], dict[int, exp.Expr]] = {}
     for one, other, item, condition in pairs:
-        # In one order in every process: of two keys that are followed, plans with the same digest take the same.
+        # In one order in every process: where a join follows two keys, one question has one plan, and so one digest.
         for x in sorted(one.keys):
             for y in sorted(other.keys):
                 if (x.parent, x.columns, x.position) == (y.parent, y.columns, y.position):

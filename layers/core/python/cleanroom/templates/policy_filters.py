@@ -16,7 +16,7 @@ from sqlglot import exp
 from cleanroom.errors import PolicyViolationError
 from cleanroom.templates.literals import CheckedName
 from cleanroom.templates.reading import statements_of
-from cleanroom.templates.refusals import PARSER_FAILURES
+from cleanroom.templates.refusals import PARSER_FAILURES, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -123,12 +123,15 @@ class PolicyChecks:
 
         Raises:
             PolicyViolationError: such an alias names another side's table, a subquery or a CTE.
+            TemplateRefusedError: rule `too_large`: the text is too deep to be looked at.
         """
         if not self.aliases:
             return
         try:
             trees = statements_of(sql, dialect=dialect)
-        except (*PARSER_FAILURES, RecursionError):
+        except RecursionError:  # how deep is too deep hangs on where it is read from, so it is not left to another
+            refuse("the rendered text is nested too deeply", rule="too_large", cure="make the query smaller")
+        except PARSER_FAILURES:
             return
         for tree in trees:
             for node in tree.find_all(exp.Table, exp.TableAlias) if tree else ():
