@@ -11,6 +11,7 @@ from math import prod
 from sqlglot import exp
 
 from cleanroom.rooms.tables import ColumnType
+from cleanroom.templates.public_values import distinct_values
 from cleanroom.templates.refusals import refuse
 from cleanroom.templates.scalars import Drawn, Scalar
 from cleanroom.templates.trees import column, fragment, integer, named
@@ -29,7 +30,7 @@ class Factor:
 
     Attributes:
         keys: positions among the group keys.
-        values: the values of a single key, as literals of its type, NULL among them where it is a group; or None.
+        values: the different values of a single key, as literals, NULL among them where it is a group; or None.
         drawn: for each key its expression over one public relation; or None.
     """
 
@@ -48,7 +49,7 @@ def public_domain(keys: tuple[Scalar, ...], *, at: exp.Expr) -> tuple[Factor, ..
     drawn: dict[tuple[str, ...], list[int]] = {}
     for position, key in enumerate(keys):
         if key.values is not None:
-            factors.append(Factor(keys=(position,), values=key.values))
+            factors.append(Factor(keys=(position,), values=distinct_values(key.values, key.type)))
         elif key.constant:
             factors.append(Factor(keys=(position,), values=(key.sql,)))
         elif key.drawn is not None:
@@ -118,7 +119,7 @@ def domain_query(factors: tuple[Factor, ...], natives: list[str]) -> exp.Select:
 
 
 def _listed(factor: Factor, natives: list[str]) -> exp.Expr:
-    """Return declared values, each once: 0 and -0 are one value in two texts, and a group must not get noise twice."""
+    """Return the listed values as rows."""
     (position,) = factor.keys
     rows = [exp.Tuple(expressions=[v.copy()]) for v in factor.values or ()]
     name = key_name(position)
@@ -127,7 +128,7 @@ def _listed(factor: Factor, natives: list[str]) -> exp.Expr:
         alias=exp.TableAlias(this=exp.to_identifier("v", quoted=True), columns=[exp.to_identifier(name, quoted=True)]),
     )
     cast = exp.Cast(this=column(name, "v"), to=exp.DataType.build(natives[position], dialect="duckdb"))
-    return exp.select(named(cast, name)).from_(values, copy=False).distinct()
+    return exp.select(named(cast, name)).from_(values, copy=False)
 
 
 def _drawn(factor: Factor, natives: list[str]) -> exp.Expr:

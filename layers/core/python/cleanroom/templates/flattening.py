@@ -12,6 +12,7 @@ from sqlglot import exp
 
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.expressions import translate
+from cleanroom.templates.public_values import with_null
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import Item, Output, Relation, RowScope, World, instantiate, made_optional
 from cleanroom.templates.scalars import MOST_ELEMENTS, Drawn, Scalar, Span
@@ -165,17 +166,14 @@ def flattened_item(
             cure="name a column that holds arrays, or SPLIT a text",
             at=source.node,
         )
-    values = array.values
-    if values is not None and not any(isinstance(v, exp.Null) for v in values):
-        values = (*values, exp.null())
     places = Span(lo=Fraction(source.first), hi=Fraction(source.first + MOST_ELEMENTS - 1))
     value = Scalar(
         sql=column("value", alias),
         type=array.element,
         size=1 + array.size,
         span=array.span,
-        values=values,
-        declared=values is not None,
+        values=with_null(array.values),
+        declared=array.values is not None,
         noisy=array.noisy,
     )
     index = Scalar(

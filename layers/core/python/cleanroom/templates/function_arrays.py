@@ -17,6 +17,7 @@ from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates import spans
 from cleanroom.templates.function_rules import LONGEST_TEXT, Allowed, constant, literal_text, refuse_form, text, whole
 from cleanroom.templates.handlers import Handler, Translate, child
+from cleanroom.templates.public_values import with_null
 from cleanroom.templates.refusals import only, refuse, spelled
 from cleanroom.templates.scalars import (
     MOST_ELEMENTS,
@@ -169,13 +170,7 @@ def element(node: exp.Expr, translate: Translate) -> Scalar:
     place = whole(exp.Paren(this=at.copy()), translate, what="the place in an array")
     sql = f"CASE WHEN :i BETWEEN 0 AND {MOST_ELEMENTS - 1} THEN LIST_EXTRACT(:a, :i + 1) END"
     found = combine(sql, kind=of.element, span=of.span, nullable=True, a=of, i=place)
-    return replace(found, values=_with_null(of.values), declared=of.values is not None)
-
-
-def _with_null(values: tuple[exp.Expr, ...] | None) -> tuple[exp.Expr, ...] | None:
-    if values is None or any(isinstance(v, exp.Null) for v in values):
-        return values
-    return (*values, exp.null())
+    return replace(found, values=with_null(of.values), declared=of.values is not None)
 
 
 def joined(node: exp.Expr, translate: Translate) -> Scalar:

@@ -12,6 +12,7 @@ from cleanroom.templates import spans
 from cleanroom.templates.function_rules import Allowed
 from cleanroom.templates.handlers import Handler, Translate, child
 from cleanroom.templates.operators import branches
+from cleanroom.templates.public_values import distinct_values, with_null
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.scalars import Scalar, Span, build, combine, unified
 from cleanroom.templates.trees import fragment
@@ -33,8 +34,8 @@ def coalesce(node: exp.Expr, translate: Translate) -> Scalar:
     result = build(lambda trees: fragment(text, **trees), names, kind=to, span=span, nullable=nullable)
     if result.constant or any(g.values is None or g.type not in (to, None) for g in given):
         return result
-    values = dict.fromkeys(v for g in given for v in g.values or () if not isinstance(v, exp.Null))
-    return replace(result, values=(*values, *([exp.null()] if nullable else [])), declared=True)
+    values = distinct_values((v for g in given for v in g.values or () if not isinstance(v, exp.Null)), to)
+    return replace(result, values=with_null(values) if nullable else values, declared=True)
 
 
 def _extreme(word: str, span: Callable[[list[Span]], Span]) -> Handler:

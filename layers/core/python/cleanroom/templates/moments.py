@@ -18,6 +18,7 @@ from cleanroom.rooms.moments import FIRST_DAY, LAST_DAY, MICROSECONDS_PER_DAY, i
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates import spans
 from cleanroom.templates.calendar_units import DAYS, MICROSECONDS, MONTHS, beginning, index, months_later
+from cleanroom.templates.public_values import with_null
 from cleanroom.templates.scalars import OPEN, Scalar, Span, cast, combine, guarded
 from cleanroom.templates.trees import fragment, integer
 
@@ -182,7 +183,7 @@ def with_values(scalar: Scalar, values: tuple[exp.Expr, ...] | None, *, sure: bo
     """
     if values is None or scalar.constant:
         return scalar
-    return replace(scalar, values=(*values, *([exp.null()] if scalar.nullable else [])), declared=not sure)
+    return replace(scalar, values=with_null(values) if scalar.nullable else values, declared=not sure)
 
 
 def whole_values(scalar: Scalar, *, sure: bool = False) -> Scalar:

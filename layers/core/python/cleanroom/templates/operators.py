@@ -18,6 +18,7 @@ from cleanroom.templates.calendar_units import unit_named
 from cleanroom.templates.casts import cast_to
 from cleanroom.templates.handlers import BOOLEAN, Handler, Translate, child
 from cleanroom.templates.moments import difference, shifted, whole_values
+from cleanroom.templates.public_values import distinct_values
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.scalars import NUMERIC, TEMPORAL, Scalar, Span, build, cast, combine, require, unified
 from cleanroom.templates.trees import bracketed, double, integer
@@ -309,11 +310,9 @@ def branches(conditions: list[Scalar], results: list[Scalar], default: Scalar | 
     result = build(make, parts, kind=to, span=span, nullable=nullable)
     if result.constant or any(e.values is None or len(e.values) != 1 or e.type not in (to, None) for e in everything):
         return result
-    literals = {tree.sql(): tree for e in everything for tree in e.values or ()}
-    if default is None:
-        literals["NULL"] = exp.null()
+    literals = [tree for e in everything for tree in e.values or ()] + ([exp.null()] if default is None else [])
     held = any(e.declared or not e.constant for e in everything)  # a column of one declared value may hold others
-    return replace(result, values=tuple(literals.values()), declared=held)
+    return replace(result, values=distinct_values(literals, to), declared=held)
 
 
 def case(node: exp.Expr, translate: Translate) -> Scalar:

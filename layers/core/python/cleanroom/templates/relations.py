@@ -11,6 +11,7 @@ from sqlglot import exp
 
 from cleanroom.rooms.native_types import element_of
 from cleanroom.rooms.tables import Column, ColumnType, LinkedTable
+from cleanroom.templates.public_values import with_null
 from cleanroom.templates.refusals import refuse
 from cleanroom.templates.scalars import MOST_ELEMENTS, Drawn, KeyPart, Scalar, native_name
 from cleanroom.templates.trees import aliased, column, fragment
@@ -175,11 +176,10 @@ def made_optional(item: Item) -> Item:
         if scalar is None:
             columns[name] = None
             continue
-        values = scalar.values
-        if values is not None and not any(isinstance(v, exp.Null) for v in values):
-            values = (*values, exp.null())
         drawn = replace(scalar.drawn, outer=True) if scalar.drawn is not None else None
-        columns[name] = replace(scalar, nullable=True, values=values, drawn=drawn, entity=False, keys=frozenset())
+        columns[name] = replace(
+            scalar, nullable=True, values=with_null(scalar.values), drawn=drawn, entity=False, keys=frozenset()
+        )
     return replace(item, columns=columns, outer=True)
 
 

@@ -8,6 +8,7 @@ from sqlglot import exp
 
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates import spans
+from cleanroom.templates.public_values import distinct_values
 from cleanroom.templates.refusals import refuse
 from cleanroom.templates.relations import ENTITY, Entity, Output, Relation, World
 from cleanroom.templates.scalars import OPEN, Scalar, cast
@@ -128,10 +129,10 @@ def _column(parts: list[Scalar], *, at: exp.Expr) -> list[Scalar]:
 
 def known_of(parts: list[Scalar], reference: exp.Expr) -> Scalar:
     """Return what holds for a value of any part."""
+    kind = next((p.type for p in parts if p.type is not None), None)
     values: tuple[exp.Expr, ...] | None = None
     if all(p.values is not None for p in parts):
-        values = tuple({v.sql(): v for p in parts for v in p.values or ()}.values())
-    kind = next((p.type for p in parts if p.type is not None), None)
+        values = distinct_values((v for p in parts for v in p.values or ()), kind)
     typed = [p for p in parts if p.type is not None]
     return Scalar(
         sql=reference,

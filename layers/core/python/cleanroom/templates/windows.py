@@ -17,6 +17,7 @@ from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.expressions import Scope, translate
 from cleanroom.templates.function_rules import literal_integer
 from cleanroom.templates.keys import holds_entity
+from cleanroom.templates.public_values import with_null
 from cleanroom.templates.refusals import only, refuse, spelled, words
 from cleanroom.templates.relations import World
 from cleanroom.templates.scalars import NUMERIC, OPEN, Scalar, cast, combine, require, unified
@@ -333,11 +334,8 @@ def _kept(tree: exp.Expr, value: Scalar) -> Scalar:
     """Return a value of another row of the partition: as the column is, but for NULL, and no entity's name."""
     kind = ColumnType.DOUBLE if value.type is ColumnType.DECIMAL else value.type
     whole = Scalar(sql=tree, type=value.type)
-    values = value.values
-    if values is not None and not any(isinstance(v, exp.Null) for v in values):
-        values = (*values, exp.null())
     result = cast(whole, kind) if kind is not None and kind is not value.type else whole
-    return replace(result, size=value.size, span=value.span, values=values)
+    return replace(result, size=value.size, span=value.span, values=with_null(value.values))
 
 
 def qualified(node: exp.Expr, scope: Scope) -> exp.Expr:
