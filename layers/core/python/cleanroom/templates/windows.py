@@ -9,39 +9,25 @@ those can be exchanged without a trace in the answer, if one order alone breaks 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from sqlglot import exp
 
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.expressions import Scope, translate
-from cleanroom.templates.function_rules import literal_integer
 from cleanroom.templates.keys import holds_entity
-from cleanroom.templates.public_values import with_null
-from cleanroom.templates.refusals import only, refuse, spelled, words
+from cleanroom.templates.refusals import only, refuse, spelled
 from cleanroom.templates.relations import World
-from cleanroom.templates.scalars import NUMERIC, OPEN, Scalar, cast, combine, require, unified
+from cleanroom.templates.scalars import Scalar, combine, require
 from cleanroom.templates.subqueries import is_subquery
-from cleanroom.templates.trees import fragment, integer, is_written_out
+from cleanroom.templates.trees import integer, is_written_out
+from cleanroom.templates.window_functions import LARGEST_PLACE, ROW_OF_FRAME, window_value
 
-_LARGEST = 10**6  # of offsets, frames and numbers of tiles
-_NUMBERS: dict[type[exp.Expr], str] = {
-    exp.RowNumber: "ROW_NUMBER()",
-    exp.Rank: "RANK()",
-    exp.DenseRank: "DENSE_RANK()",
-    exp.PercentRank: "PERCENT_RANK()",
-    exp.CumeDist: "CUME_DIST()",
-}
-_SHARES = (exp.PercentRank, exp.CumeDist)
 _RANKS = (exp.Rank, exp.DenseRank, exp.PercentRank, exp.CumeDist)
-_VALUES = (exp.FirstValue, exp.LastValue, exp.NthValue)
 _AGGREGATES = (exp.Count, exp.CountIf, exp.Sum, exp.Avg, exp.Min, exp.Max)
 
-WINDOW_FUNCTIONS = (
-    *("ROW_NUMBER", "RANK", "DENSE_RANK", "PERCENT_RANK", "CUME_DIST", "NTILE", "LAG", "LEAD"),
-    *("FIRST_VALUE", "LAST_VALUE", "NTH_VALUE", "COUNT", "COUNT_IF", "SUM", "AVG", "MIN", "MAX"),
-)
-"""What may stand before OVER."""
+_Order = tuple[tuple[str, ...], tuple[str, ...]]
+"""The texts of a partition and of its order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,29 +39,75 @@ class Windows:
         entity: of a row, where Owned.
         ties: what tells two rows apart, as far as the answer can show.
         alike: whether rows may be alike, so that one order alone may break ties.
-        orders: partitions and orders in which ties were broken so far.
     """
 
     world: World
     entity: exp.Expr | None
     ties: tuple[exp.Expr, ...]
     alike: bool = False
-    orders: set[tuple[tuple[str, ...], tuple[str, ...]]] = field(default_factory=set)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sorting:
+    """Which rows a window is over, and in which order.
+
+    Attributes:
+        by: its partition, with the entity where Owned.
+        ordered: its ORDER BY, with what breaks ties.
+        frame: or None.
+        alone: the partition is the entity, and nothing else.
+        breaks_ties: rows that its ORDER BY does not tell apart are put in an order, too.
+        size: as that of a `Scalar`: of the partition.
+    """
+
+    by: tuple[exp.Expr, ...]
+    ordered: tuple[exp.Ordered, ...]
+    frame: exp.WindowSpec | None
+    alone: bool
+    breaks_ties: bool
+    size: int
+
+    @property
+    def order(self) -> _Order:
+        """Equal for two windows that put all rows in one order."""
+        return tuple(b.sql() for b in self.by), tuple(o.sql() for o in self.ordered)
 
 
 class WindowScope:
-    """Names where windows may stand: the SELECT list, QUALIFY and ORDER BY; inside a window they may not."""
+    """Names where windows may stand: the SELECT list, QUALIFY and ORDER BY; inside a window they may not.
+
+    One is made for each SELECT, and sees its windows one after the other.
+    """
 
     def __init__(self, inner: Scope, windows: Windows) -> None:
         """Take the names without windows, and the rows."""
         self._inner = inner
         self._windows = windows
+        self._order: _Order | None = None
 
     def whole(self, node: exp.Expr) -> Scalar | None:
         """Return the value of a window function."""
-        if isinstance(node, exp.Window):
-            return _window(node, self._inner, self._windows)
-        return self._inner.whole(node)
+        if not isinstance(node, exp.Window):
+            return self._inner.whole(node)
+        sorting = _sorting(node, self._inner, self._windows)
+        if sorting.breaks_ties and self._windows.alike:
+            self._hold_to_one_order(sorting.order, at=node)
+        return _window(node, self._inner, self._windows, sorting)
+
+    def _hold_to_one_order(self, order: _Order, *, at: exp.Expr) -> None:
+        """Refuse a second order that breaks ties.
+
+        Rows that are alike may be numbered otherwise by each, and which numbers meet would hang on the engine's order
+        of all rows, so on those of other entities.
+        """
+        if self._order is not None and order != self._order:
+            refuse(
+                "two windows of one SELECT sort its rows differently: rows that are alike would be numbered by chance",
+                rule="window_ties",
+                cure="put one of the two into a subquery or CTE, and select it beside the other",
+                at=at,
+            )
+        self._order = order
 
     def column(self, node: exp.Column) -> Scalar:
         """Return the column that the node names."""
@@ -131,13 +163,13 @@ def most_rows(condition: exp.Expr, scope: Scope) -> int | None:
     return max(bound if isinstance(condition, exp.LTE) else bound - 1, 1)
 
 
-def _window(node: exp.Window, scope: Scope, windows: Windows) -> Scalar:
+def _sorting(node: exp.Window, scope: Scope, windows: Windows) -> _Sorting:
+    """Return over which rows, and in which order, a window function is."""
     only(node, {"this", "partition_by", "order", "spec", "over"})
     partition = [translate(p, scope) for p in node.args.get("partition_by") or ()]
     order = node.args.get("order")
     ordered = [_ordered(entry, scope) for entry in (order.expressions if order is not None else ())]
     by = [p.sql.copy() for p in partition if not is_written_out(p.sql)]
-    alone = all(p.entity for p in partition)
     if windows.world is World.OWNED:
         if windows.entity is None or not holds_entity(partition):
             refuse(
@@ -151,10 +183,10 @@ def _window(node: exp.Window, scope: Scope, windows: Windows) -> Scalar:
     spec = node.args.get("spec")
     if isinstance(function, exp.Rank | exp.DenseRank | exp.PercentRank | exp.CumeDist) and not ordered:
         refuse(f"{spelled(function)} needs ORDER BY", rule="window", cure="add ORDER BY to the window", at=node)
-    if spec is not None and not isinstance(function, (*_VALUES, *_AGGREGATES)):
+    if spec is not None and not isinstance(function, (*ROW_OF_FRAME, *_AGGREGATES)):
         refuse(f"{spelled(function)} has no frame", rule="window", cure="leave ROWS or RANGE out", at=node)
     frame = _frame(spec, at=node) if spec is not None else None
-    if isinstance(function, _VALUES) and (frame is None or frame.args["kind"] != "ROWS"):
+    if isinstance(function, ROW_OF_FRAME) and (frame is None or frame.args["kind"] != "ROWS"):
         refuse(
             f"{spelled(function)} needs a frame of rows, since the row that it takes could be one of several",
             rule="window",
@@ -162,19 +194,23 @@ def _window(node: exp.Window, scope: Scope, windows: Windows) -> Scalar:
             at=node,
         )
     rows = frame is not None and frame.args["kind"] == "ROWS"
-    if not isinstance(function, _RANKS) and (rows or not isinstance(function, _AGGREGATES)):
+    breaks_ties = not isinstance(function, _RANKS) and (rows or not isinstance(function, _AGGREGATES))
+    if breaks_ties:
         listed = {entry.this.sql() for entry in ordered}
         ordered += [exp.Ordered(this=t.copy(), nulls_first=False) for t in windows.ties if t.sql() not in listed]
-        windows.orders.add((tuple(b.sql() for b in by), tuple(o.sql() for o in ordered)))
-        if windows.alike and len(windows.orders) > 1:
-            # Rows that are alike may be numbered otherwise by each, and which numbers meet would hang on the engine's
-            # order of all rows, so on those of other entities.
-            refuse(
-                "two windows of one SELECT sort its rows differently: rows that are alike would be numbered by chance",
-                rule="window_ties",
-                cure="put one of the two into a subquery or CTE, and select it beside the other",
-                at=node,
-            )
+    return _Sorting(
+        by=tuple(by),
+        ordered=tuple(ordered),
+        frame=frame,
+        alone=all(p.entity for p in partition),
+        breaks_ties=breaks_ties,
+        size=sum(p.size for p in partition),
+    )
+
+
+def _window(node: exp.Window, scope: Scope, windows: Windows, sorting: _Sorting) -> Scalar:
+    """Return the value of a window function over the rows that `sorting` says."""
+    by, ordered, frame = sorting.by, sorting.ordered, sorting.frame
 
     def over(call: exp.Expr) -> exp.Expr:
         return exp.Window(
@@ -184,9 +220,9 @@ def _window(node: exp.Window, scope: Scope, windows: Windows) -> Scalar:
             spec=frame.copy() if frame is not None else None,
         )
 
-    value = _value(function, scope, over, exact_sums=windows.world is not World.RELEASED)
-    numbered = isinstance(function, exp.RowNumber) and alone and windows.world is World.OWNED
-    size = 1 + value.size + sum(p.size for p in partition)
+    value = window_value(node.this, scope, over, exact_sums=windows.world is not World.RELEASED)
+    numbered = isinstance(node.this, exp.RowNumber) and sorting.alone and windows.world is World.OWNED
+    size = 1 + value.size + sorting.size
     noisy = windows.world is World.RELEASED
     return replace(
         value, drawn=None, constant=False, literal=None, numbered=numbered, size=size, noisy=noisy, whole=True
@@ -208,7 +244,7 @@ def _frame(spec: exp.Expr, *, at: exp.Expr) -> exp.WindowSpec:
     kind = str(spec.args.get("kind") or "").upper()
     start, before = _edge(spec.args.get("start"), spec.args.get("start_side"), kind=kind, at=at)
     end, after = _edge(spec.args.get("end") or "CURRENT ROW", spec.args.get("end_side"), kind=kind, at=at)
-    if kind not in ("ROWS", "RANGE") or start == _LARGEST + 1 or end == -_LARGEST - 1 or start > end:
+    if kind not in ("ROWS", "RANGE") or start == LARGEST_PLACE + 1 or end == -LARGEST_PLACE - 1 or start > end:
         refuse(
             "this frame is not supported",
             rule="window",
@@ -225,10 +261,10 @@ def _edge(edge: object, side: object, *, kind: str, at: exp.Expr) -> tuple[int, 
         return 0, lambda name: {name: "CURRENT ROW", f"{name}_side": None}
     word = "FOLLOWING" if following else "PRECEDING"
     if edge == "UNBOUNDED":
-        distance = _LARGEST + 1
+        distance = LARGEST_PLACE + 1
         return (distance if following else -distance), lambda name: {name: "UNBOUNDED", f"{name}_side": word}
     text = str(edge.this) if isinstance(edge, exp.Literal) and not edge.is_string else ""
-    if kind != "ROWS" or not text.isdigit() or int(text) > _LARGEST:
+    if kind != "ROWS" or not text.isdigit() or int(text) > LARGEST_PLACE:
         refuse(
             "a frame has other ends than whole numbers of rows",
             rule="window",
@@ -237,105 +273,6 @@ def _edge(edge: object, side: object, *, kind: str, at: exp.Expr) -> tuple[int, 
         )
     rows = int(text)
     return (rows if following else -rows), lambda name: {name: integer(rows), f"{name}_side": word}
-
-
-def _value(node: exp.Expr, scope: Scope, over: Callable[[exp.Expr], exp.Expr], *, exact_sums: bool) -> Scalar:
-    """Return a window function's value; it cannot fail, whatever the rows hold."""
-    if type(node) in _NUMBERS:
-        only(node, ())
-        kind = ColumnType.DOUBLE if isinstance(node, _SHARES) else ColumnType.INTEGER
-        return Scalar(sql=over(fragment(_NUMBERS[type(node)])), type=kind, nullable=False)
-    if isinstance(node, exp.Ntile):
-        only(node, {"this"})
-        tiles = literal_integer(node.this, lambda n: translate(n, scope), least=1, most=_LARGEST, what="NTILE")
-        return Scalar(sql=over(fragment("NTILE(:n)", n=integer(tiles))), type=ColumnType.INTEGER, nullable=False)
-    if isinstance(node, exp.Lag | exp.Lead):
-        return _neighbour(node, scope, over)
-    if isinstance(node, _VALUES):
-        only(node, {"this", "offset"})
-        value = translate(node.this, scope)
-        word = spelled(node)
-        if isinstance(node, exp.NthValue):
-            place = literal_integer(
-                node.args.get("offset"), lambda n: translate(n, scope), least=1, most=_LARGEST, what=word
-            )
-            return _kept(over(fragment("NTH_VALUE(:a, :n)", a=value.sql, n=integer(place))), value)
-        return _kept(over(fragment(f"{word}(:a)", a=value.sql)), value)
-    if isinstance(node, exp.Count):
-        only(node, {"this", "big_int"})
-        if isinstance(node.this, exp.Star):
-            only(node.this, ())
-            return Scalar(sql=over(fragment("COUNT(*)")), type=ColumnType.INTEGER, nullable=False)
-        if not isinstance(node.this, exp.Distinct):
-            counted = translate(node.this, scope)
-            return Scalar(sql=over(fragment("COUNT(:a)", a=counted.sql)), type=ColumnType.INTEGER, nullable=False)
-    if isinstance(node, exp.CountIf):
-        only(node, {"this", "zero_on_all_null"})
-        held = require(translate(node.this, scope), frozenset({ColumnType.BOOLEAN}), what="COUNT_IF", at=node)
-        tree = over(fragment("COUNT(CASE WHEN :a THEN 1 END)", a=held.sql))
-        return Scalar(sql=tree, type=ColumnType.INTEGER, nullable=False)
-    if isinstance(node, exp.Min | exp.Max):
-        only(node, {"this"})
-        value = translate(node.this, scope)
-        return _kept(over(fragment(f"{words(type(node))}(:a)", a=value.sql)), value)
-    if isinstance(node, exp.Sum | exp.Avg):
-        only(node, {"this"})
-        return _sum(node, scope, over, exact_sums=exact_sums)
-    refuse(
-        f"{spelled(node)} is not supported as a window function",
-        rule="window",
-        cure=f"use {', '.join(WINDOW_FUNCTIONS)}",
-        at=node,
-    )
-
-
-def _neighbour(node: exp.Expr, scope: Scope, over: Callable[[exp.Expr], exp.Expr]) -> Scalar:
-    """Return LAG or LEAD; without a row so far away, the literal default, or NULL."""
-    only(node, {"this", "offset", "default"})
-    value = translate(node.this, scope)
-    word = words(type(node))
-    rows = 1
-    if node.args.get("offset") is not None:
-        rows = literal_integer(
-            node.args["offset"], lambda n: translate(n, scope), least=0, most=_LARGEST, what=f"the offset of {word}"
-        )
-    if node.args.get("default") is None:
-        return _kept(over(fragment(f"{word}(:a, :n)", a=value.sql, n=integer(rows))), value)
-    default = translate(node.args["default"], scope)
-    if not default.constant:
-        refuse(
-            f"the default of {word} must be a literal", rule="literal_needed", cure="use COALESCE around it", at=node
-        )
-    kind, (a, d) = unified([value, default], at=node)
-    tree = over(fragment(f"{word}(:a, :n, :d)", a=a.sql, n=integer(rows), d=d.sql))
-    return replace(_kept(tree, a), type=kind, span=OPEN, values=None)
-
-
-def _sum(node: exp.Expr, scope: Scope, over: Callable[[exp.Expr], exp.Expr], *, exact_sums: bool) -> Scalar:
-    """Return SUM or AVG: of integers in 128 bits, of others as decimals with ten digits, as GROUP BY does."""
-    word = words(type(node))
-    value = require(translate(node.this, scope), NUMERIC, what=word, at=node)
-    if isinstance(node, exp.Sum) and value.type is ColumnType.INTEGER:
-        total = over(fragment("SUM(CAST(:a AS BIGINT))", a=value.sql))
-        return Scalar(sql=fragment("TRY_CAST(:t AS BIGINT)", t=total), type=ColumnType.INTEGER)
-    span = value.span if isinstance(node, exp.Avg) else OPEN
-    if not exact_sums:
-        tree = over(fragment(f"{word}(CAST(:a AS DOUBLE))", a=value.sql))
-        return Scalar(sql=tree, type=ColumnType.DOUBLE, span=span)
-    digits = fragment("TRY_CAST(:a AS DECIMAL(28, 10))", a=value.sql)
-    total = fragment("CAST(:t AS DOUBLE)", t=over(fragment("SUM(CAST(:d AS DECIMAL(38, 10)))", d=digits)))
-    if isinstance(node, exp.Avg):
-        counted = over(fragment("COUNT(:d)", d=digits))
-        total = fragment(":t / NULLIF(:n, 0)", t=total, n=counted)
-    return Scalar(sql=total, type=ColumnType.DOUBLE, span=span)
-
-
-def _kept(tree: exp.Expr, value: Scalar) -> Scalar:
-    """Return a value of another row of the partition: as the column is, but for NULL, and no entity's name."""
-    kind = ColumnType.DOUBLE if value.type is ColumnType.DECIMAL else value.type
-    whole = Scalar(sql=tree, type=value.type)
-    result = cast(whole, kind) if kind is not None and kind is not value.type else whole
-    return replace(result, size=value.size, span=value.span, values=with_null(value.values))
 
 
 def qualified(node: exp.Expr, scope: Scope) -> exp.Expr:
