@@ -16,7 +16,7 @@ from cleanroom.templates.public_values import distinct_values
 from cleanroom.templates.scalars import Scalar, native_name
 from cleanroom.templates.trees import column, double, integer, to_sql
 from cleanroom.use_cases.noisy_tables import draw_noise
-from tests.unit.templates.compiling import CUSTOMERS, SEGMENTS, Engine, compiled
+from tests.unit.templates.compiling import CUSTOMERS, SEGMENTS, TABLES, Engine, compiled, ran
 from tests.unit.templates.test_bounding import customer
 
 PEOPLE = {"customers": [customer("a", age=4), customer("b", age=1), customer("c", age=9)]}
@@ -111,6 +111,37 @@ def test_totals_know_how_many_groups_their_parts_are():
     plan = compiled(f"SELECT {ZEROS} AS k, COUNT(*) AS n FROM customers GROUP BY ROLLUP(1)", consistent=True)
     (totals,) = plan.post.consistent
     assert totals.sizes == (2,)
+
+
+def test_a_union_keeps_the_lists_of_its_parts():
+    """A declared domain was lost in a UNION, and its groups were private: a price more, and small groups left out."""
+    rows = {"customers": [customer("a", status="gold"), customer("b", status="gold"), customer("c", status="none")]}
+    own = "SELECT hashed_email AS e, status AS s FROM customers"
+    for union, groups in (
+        (f"{own} UNION ALL {own}", [("gold", 4), ("none", 2), ("silver", 0)]),
+        (f"{own} UNION {own}", [("gold", 2), ("none", 1), ("silver", 0)]),
+        (f"{own} INTERSECT {own}", [("gold", 2), ("none", 1), ("silver", 0)]),
+        (
+            f"{own} UNION ALL SELECT hashed_email, 'new' FROM customers",
+            [("gold", 2), ("new", 3), ("none", 1), ("silver", 0)],
+        ),
+    ):
+        sql = f"SELECT s, COUNT(*) AS n FROM ({union}) u GROUP BY s ORDER BY s"
+        (measurement,) = compiled(sql).measurements
+        assert measurement.partition_selection is None
+        assert [row[:2] for row in ran(sql, rows)] == groups
+    mixed = f"{own} UNION ALL SELECT hashed_email, city FROM customers"
+    (measurement,) = compiled(f"SELECT s, COUNT(*) AS n FROM ({mixed}) u GROUP BY s").measurements
+    assert measurement.partition_selection is not None
+
+
+def test_a_row_against_its_declaration_makes_no_group_above_a_union():
+    """Neither a group of its own, nor weight: the other row of its entity counts in full."""
+    own = "SELECT hashed_email AS e, age FROM customers"
+    sql = f"SELECT age, COUNT(*) AS n FROM ({own} UNION ALL {own} WHERE age < 3) u GROUP BY age ORDER BY age"
+    tables = (replace(AGED, policy=replace(AGED.policy, max_rows=2, max_groups=1)), *TABLES[1:])
+    rows = {"customers": [customer("a", age=1), *[customer("a", age=77)] * 50, customer("b", age=None)]}
+    assert [row[:2] for row in ran(sql, rows, tables=tables)] == [(-1, 0), (0, 0), (1, 2), (4, 0)]
 
 
 def test_no_noise_is_drawn_for_a_table_with_a_group_twice():

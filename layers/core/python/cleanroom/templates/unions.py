@@ -123,12 +123,22 @@ def _column(parts: list[Scalar], *, at: exp.Expr) -> list[Scalar]:
             cure="cast it to one type in each part",
             at=at,
         )
-    # An entity, or a key, is never converted: it would no longer be known as one.
-    return [p if p.entity or p.type is None else replace(cast(p, to), entity=False, count=p.count) for p in parts]
+    return [p if p.entity or p.type is None else _typed(p, to) for p in parts]
+
+
+def _typed(part: Scalar, to: ColumnType) -> Scalar:
+    """Return a part's column in the type of the union: what is no entity, which is never converted, or it were none."""
+    typed = replace(cast(part, to), entity=False, count=part.count)
+    return replace(typed, values=part.values) if part.type is to else typed
 
 
 def known_of(parts: list[Scalar], reference: exp.Expr) -> Scalar:
-    """Return what holds for a value of any part."""
+    """Return what holds for a value of any part.
+
+    Its public list holds those of all parts. That is sound whichever part a row is of, and also where rows are against
+    what was declared: the list hangs on no row, and a row with a value outside of it is left out of groups by it, as of
+    those by any column.
+    """
     kind = next((p.type for p in parts if p.type is not None), None)
     values: tuple[exp.Expr, ...] | None = None
     if all(p.values is not None for p in parts):
@@ -141,6 +151,7 @@ def known_of(parts: list[Scalar], reference: exp.Expr) -> Scalar:
         size=1 + sum(p.size for p in parts),
         span=spans.either([p.span for p in typed]) if typed else OPEN,
         values=values,
+        declared=values is not None,
         entity=all(p.entity for p in parts),
         noisy=any(p.noisy for p in parts),
         count=bool(typed) and all(p.count for p in typed),
