@@ -22,7 +22,8 @@ from cleanroom.templates.domains import domain_query, key_name
 from cleanroom.templates.draft import Draft
 from cleanroom.templates.grid import clamped, scaled
 from cleanroom.templates.keyed_rows import counted, decoded, keyed_rows
-from cleanroom.templates.measurements import DraftColumn, PartKind, count_part
+from cleanroom.templates.measurements import DraftColumn
+from cleanroom.templates.parts import PartKind, count_part
 from cleanroom.templates.scalars import native_type
 from cleanroom.templates.scaling import clip_of, scaled_by, total
 from cleanroom.templates.trees import aliased, bracketed, column, conjunction, fragment, integer, named, table

@@ -21,8 +21,9 @@ from cleanroom.templates.bounding import HARD_LIMIT, count_unit, exact_query
 from cleanroom.templates.clipping import EstimateDraft, clipping_of
 from cleanroom.templates.domains import key_name
 from cleanroom.templates.draft import Draft
-from cleanroom.templates.measurements import DraftColumn, PartKind
+from cleanroom.templates.measurements import DraftColumn
 from cleanroom.templates.other_rows import OTHER
+from cleanroom.templates.parts import PartKind
 from cleanroom.templates.plan import MeasuredColumn, Measurement, PartitionSelection
 from cleanroom.templates.refusals import refuse
 from cleanroom.templates.trees import to_sql

@@ -21,10 +21,11 @@ from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.domains import key_name
 from cleanroom.templates.draft import Draft
 from cleanroom.templates.keyed_rows import counted, keyed_rows, standard_key
-from cleanroom.templates.measurements import DraftColumn, Part, PartKind, count_part
+from cleanroom.templates.measurements import DraftColumn
 from cleanroom.templates.measuring import Charges
 from cleanroom.templates.moments import as_integer
 from cleanroom.templates.notes import entity_word, weight_of
+from cleanroom.templates.parts import Part, PartKind, count_part
 from cleanroom.templates.plan import Clipping, ClippingEstimate, ClippingProfile, DeclaredRange
 from cleanroom.templates.refusals import refuse
 from cleanroom.templates.scalars import TEMPORAL, Scalar

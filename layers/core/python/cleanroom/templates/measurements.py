@@ -1,4 +1,4 @@
-"""From the aggregates of one SELECT to what is measured: parts, shares of epsilon, and the way back. Pure.
+"""From the aggregates of one SELECT to the columns that are measured: which parts, and shares of epsilon. Pure.
 
 Aggregates that share a part (AVG(x) and COUNT(x) share the count of x) pay into one pool, and the pool is shared by the
 parts that are really measured (`shares.py`); equal aggregates are measured once.
@@ -6,60 +6,18 @@ parts that are really measured (`shares.py`); equal aggregates are measured once
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from sqlglot import exp
 
-from cleanroom.privacy.bins import Bins, End
-from cleanroom.rooms.tables import ColumnType
-from cleanroom.templates import spans
-from cleanroom.templates.aggregates import Aggregate, AggregateFunction, counts_every_row
+from cleanroom.privacy.bins import Bins
+from cleanroom.templates.aggregates import Aggregate, AggregateFunction
 from cleanroom.templates.bins import bins_of
 from cleanroom.templates.grid import Grid, grid_of
-from cleanroom.templates.moments import from_integer
+from cleanroom.templates.parts import QUANTILE_ENDS, Part, PartKey, PartKind, count_part, parts_of
 from cleanroom.templates.plan import Quantile
-from cleanroom.templates.scalars import TEMPORAL, Scalar, Span, cast, combine
 from cleanroom.templates.shares import STEPS, coefficients, of_vector, shares, together, vector_coefficient
-from cleanroom.templates.trees import column, double, fragment, integer, to_sql
-
-
-class PartKind(StrEnum):
-    """What one measured column counts or sums."""
-
-    ROWS = "rows"
-    VALUES = "values"
-    ENTITIES = "entities"
-    SUM = "sum"
-    DISTINCT = "distinct"
-    BINS = "bins"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Part:
-    """One integer to be measured per group.
-
-    Attributes:
-        kind: what.
-        argument_key: equal for equal arguments.
-        argument: for values and sums; for entities where not all of them count.
-        counted: for sums: whose values the count that belongs to them counts; None: the argument's.
-        never_nan: an argument of doubles that is NULL or a number or an infinity, which is clamped like a number.
-    """
-
-    kind: PartKind
-    argument_key: str = ""
-    argument: Scalar | None = None
-    counted: Scalar | None = None
-    never_nan: bool = False
-    known: list[Part] = field(init=False, compare=False, repr=False, default_factory=list)
-    """The count that belongs to it, once it was asked for."""
-
-    @property
-    def key(self) -> tuple[PartKind, str]:
-        """Equal for equal parts."""
-        return self.kind, self.argument_key
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,140 +78,6 @@ class DraftColumn:
     def alone(self) -> DraftColumn:
         """Return the column as one that gets noise by itself."""
         return replace(self, vector=None, finer=1, row_weight=1)
-
-
-_TWO = frozenset({AggregateFunction.COVAR_POP, AggregateFunction.COVAR_SAMP, AggregateFunction.CORR})
-_PLAIN = frozenset(
-    {
-        AggregateFunction.ROWS,
-        AggregateFunction.ENTITIES,
-        AggregateFunction.VALUES,
-        AggregateFunction.SUM,
-        AggregateFunction.AVG,
-    }
-)
-
-
-def work_of(aggregate: Aggregate) -> int:
-    """Return about how many parts of trees an aggregate takes to compile, before any of that is done.
-
-    What is measured for it is written out from its arguments: a product of two has each several times, and every
-    column has a share in each of the query's levels.
-    """
-    size = sum(x.size for x in (aggregate.argument, aggregate.second) if x is not None)
-    if aggregate.function in _TWO:
-        return 180 + 7 * size
-    if aggregate.function in _PLAIN:
-        return 30 + size // 4
-    return 90 + 4 * size
-
-
-def parts_of(aggregate: Aggregate) -> tuple[Part, ...]:
-    """Return what must be measured for an aggregate: sums first, then the count."""
-    if "parts" not in aggregate.known:
-        aggregate.known["parts"] = _parts_of(aggregate)
-    parts: tuple[Part, ...] = aggregate.known["parts"]
-    return parts
-
-
-def _parts_of(aggregate: Aggregate) -> tuple[Part, ...]:
-    x, y = aggregate.argument, aggregate.second
-    match aggregate.function:
-        case AggregateFunction.ROWS:
-            return (Part(kind=PartKind.ROWS),)
-        case AggregateFunction.ENTITIES:
-            return (Part(kind=PartKind.ENTITIES, argument_key=aggregate.argument_key, argument=x),)
-        case AggregateFunction.VALUES:
-            return (Part(kind=PartKind.VALUES, argument_key=aggregate.argument_key, argument=x),)
-        case AggregateFunction.DISTINCT:
-            return (Part(kind=PartKind.DISTINCT, argument_key=aggregate.argument_key, argument=x),)
-        case AggregateFunction.QUANTILE | AggregateFunction.MIN | AggregateFunction.MAX:
-            return (Part(kind=PartKind.BINS, argument_key=aggregate.argument_key, argument=x),)
-    if x is None:
-        raise AssertionError("a sum has an argument")
-    total = sum_part(x)
-    if aggregate.function is AggregateFunction.SUM:
-        return (total,)
-    if aggregate.function is AggregateFunction.AVG:
-        return (total, count_part(total))
-    if y is None:
-        return (total, moment_part(x, x, counted=x), count_part(total))
-    parts: tuple[Part, ...] = (total, sum_part(y, counted=x), moment_part(x, y, counted=x))
-    if aggregate.function is AggregateFunction.CORR:
-        parts += (moment_part(x, x, counted=x), moment_part(y, y, counted=x))
-    return (*parts, count_part(total))
-
-
-def sum_part(argument: Scalar, *, counted: Scalar | None = None) -> Part:
-    """Return the sum of an expression; `counted`: another whose NULLs are in the same rows, and which is counted."""
-    return Part(kind=PartKind.SUM, argument_key=to_sql(argument.sql), argument=argument, counted=counted)
-
-
-def moment_part(x: Scalar, y: Scalar, *, counted: Scalar) -> Part:
-    """Return the sum of (x - a)(y - b), a and b being the middles of their grids: what a variance is made of.
-
-    It is NULL in the same rows as they are, and else a number or an infinity. Values outside their ranges count as the
-    nearest end: of a square the clamp of the product sees to that, of a product of two each is clamped before. Operands
-    are written as few times as can be, for they may be long.
-
-    Args:
-        x, y: NULL in the same rows; the same for a square.
-        counted: whose values are counted for it.
-    """
-    first, second = (grid_of(v, centred=True, at=exp.Null()) for v in (x, y))
-    squared = to_sql(x.sql) == to_sql(y.sql)
-    span = spans.times(_centred(first), _centred(second))
-    if squared and span.hi is not None:
-        span = Span(lo=Fraction(0), hi=span.hi if span.lo is None else max(span.hi, -span.lo))
-    text = "(:a - :m) * (:a - :m)" if squared else "(:x) * (:y)"
-    parts = {"a": cast(x, ColumnType.DOUBLE), "m": _constant(first.middle * first.unit)}
-    if not squared:
-        parts = {"x": _clamped(x, first), "y": _clamped(y, second)}
-    if x.type is ColumnType.DOUBLE or y.type is ColumnType.DOUBLE:
-        finite = {f"f{i}": v for i, v in enumerate((x,) if squared else (x, y)) if v.type is ColumnType.DOUBLE}
-        text = f"CASE WHEN {' AND '.join(f'ISFINITE(:{name})' for name in finite)} THEN {text} END"
-        parts |= finite
-    product = combine(text, kind=ColumnType.DOUBLE, span=span, nullable=True, **parts)
-    return Part(kind=PartKind.SUM, argument_key=to_sql(product.sql), argument=product, counted=counted, never_nan=True)
-
-
-def _centred(grid: Grid) -> Span:
-    middle = grid.middle * grid.unit
-    return Span(lo=grid.lo - middle, hi=grid.hi - middle)
-
-
-def _clamped(x: Scalar, grid: Grid) -> Scalar:
-    """Return a value within its range, less the middle of its grid; NULL stays NULL, for each clamp compares."""
-    return combine(
-        "CASE WHEN :a > :hi THEN :high WHEN :a < :lo THEN :low ELSE :a - :m END",
-        kind=ColumnType.DOUBLE,
-        a=cast(x, ColumnType.DOUBLE),
-        hi=_constant(grid.hi),
-        lo=_constant(grid.lo),
-        m=_constant(grid.middle * grid.unit),
-        high=_constant(grid.hi - grid.middle * grid.unit),
-        low=_constant(grid.lo - grid.middle * grid.unit),
-    )
-
-
-def _constant(value: Fraction) -> Scalar:
-    return Scalar(sql=double(value), type=ColumnType.DOUBLE, nullable=False, constant=True)
-
-
-def count_part(total: Part) -> Part:
-    """Return the count that belongs to a sum: of its values, or of rows where no value can be missing."""
-    if not total.known:
-        total.known.append(_count_part(total))
-    return total.known[0]
-
-
-def _count_part(total: Part) -> Part:
-    counted = total.argument if total.counted is None else total.counted
-    if counted is None:
-        raise AssertionError("a sum has an argument")
-    if counts_every_row(counted):
-        return Part(kind=PartKind.ROWS)
-    return Part(kind=PartKind.VALUES, argument_key=to_sql(counted.sql), argument=counted)
 
 
 def draft_columns(requests: list[Request], *, first: int = 0) -> list[DraftColumn]:
@@ -340,9 +164,6 @@ def _heaviest(grid: Grid | None) -> int:
     return 1 if grid is None else grid.heaviest
 
 
-PartKey = tuple[PartKind, str]
-
-
 def _place(part: Part, family: list[Request]) -> exp.Expr:
     """Return where in the template a part is asked for."""
     return next(r.at for r in family if part.key in {p.key for p in parts_of(r.aggregate)})
@@ -401,12 +222,9 @@ def _shares_of(weights: list[int]) -> Fraction:
     return Fraction(round(STEPS * (of_vector(len(weights)) * sum(w**3 for w in weights)) ** (1 / 3)), STEPS)
 
 
-_ENDS: dict[AggregateFunction, End] = {AggregateFunction.MIN: "smallest", AggregateFunction.MAX: "largest"}
-
-
 def _quantiles(aggregates: list[Aggregate], *, of: str) -> tuple[Quantile, ...]:
     """Return what is computed from the counts per bin in column `of`, each once."""
-    wanted = dict.fromkeys((_ENDS.get(a.function, "inside"), a.fraction) for a in aggregates)
+    wanted = dict.fromkeys((QUANTILE_ENDS.get(a.function, "inside"), a.fraction) for a in aggregates)
     return tuple(
         Quantile(name=f"{of}q{number}", column=of, fraction=fraction, end=end)
         for number, (end, fraction) in enumerate(wanted)
@@ -429,145 +247,3 @@ def _families(requests: list[Request], measured: set[PartKey]) -> list[list[Requ
         merged = keys.union(*(f[0] for f in touching))
         families.append((merged, [r for f in touching for r in f[1]] + [request]))
     return [members for _, members in families]
-
-
-def released(aggregate: Aggregate, columns: list[DraftColumn], *, measurement: str, alias: str) -> Scalar:
-    """Return the aggregate's value over the noisy table.
-
-    Args:
-        aggregate: which.
-        columns: those of its pool.
-        measurement: name of the noisy table.
-        alias: what the release query calls it.
-    """
-    by_key = {c.part.key: c for c in columns}
-    own = [by_key[p.key] for p in parts_of(aggregate)]
-    main = own[0]
-    if main.part.kind is PartKind.BINS:
-        return _quantile(aggregate, main, alias=alias)
-    reference = column(main.name, alias)
-    if main.grid is None:
-        return Scalar(
-            sql=reference,
-            type=ColumnType.INTEGER if main.whole else ColumnType.DOUBLE,
-            nullable=False,
-            noisy=True,
-            measured=(measurement, main.name),
-            count=True,
-        )
-    if aggregate.function is AggregateFunction.SUM and not main.grid.centred:
-        return Scalar(
-            sql=reference, type=ColumnType.DOUBLE, nullable=False, noisy=True, measured=(measurement, main.name)
-        )
-    noisy = _Noisy(alias=alias, count=column(by_key[count_part(main.part).key].name, alias))
-    if aggregate.function is AggregateFunction.SUM:
-        return noisy.number(
-            fragment(":s + :m * :n", s=reference, m=_middle(main), n=noisy.count), nullable=False, span=Span()
-        )
-    if aggregate.function is AggregateFunction.AVG:
-        return noisy.number(
-            fragment("CASE WHEN :n > 0 THEN LEAST(GREATEST(:mean, :lo), :hi) END", n=noisy.count, mean=noisy.mean(main),
-                     lo=double(main.grid.lo), hi=double(main.grid.hi)),
-            span=Span(lo=main.grid.lo, hi=main.grid.hi),
-        )  # fmt: skip
-    if aggregate.second is None:
-        return noisy.spread(aggregate.function, total=main, squares=own[1])
-    return noisy.covariance(aggregate.function, own[:-1])
-
-
-def _quantile(aggregate: Aggregate, c: DraftColumn, *, alias: str) -> Scalar:
-    """Return a quantile in the type that the call gives: the argument's, or DOUBLE where values are averaged."""
-    if aggregate.argument is None or c.bins is None:
-        raise AssertionError("a quantile has bins")
-    wanted = (_ENDS.get(aggregate.function, "inside"), aggregate.fraction)
-    name = next(q.name for q in c.quantiles if (q.end, q.fraction) == wanted)
-    reference, kind = column(name, alias), aggregate.argument.type
-    span = aggregate.argument.span
-    if kind in TEMPORAL and kind is not None:
-        return Scalar(sql=from_integer(reference, kind), type=kind, noisy=True, span=span)
-    if kind is ColumnType.INTEGER and aggregate.whole:
-        sql = fragment("CAST(ROUND(:q) AS BIGINT)", q=reference)
-        return Scalar(sql=sql, type=ColumnType.INTEGER, noisy=True, span=span)
-    return Scalar(sql=reference, type=ColumnType.DOUBLE, noisy=True, span=span)
-
-
-def _middle(c: DraftColumn) -> exp.Expr:
-    """Return what was taken off each value."""
-    if c.grid is None:
-        raise AssertionError("a sum has a grid")
-    return double(c.grid.middle * c.grid.unit)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Noisy:
-    """Formulas over the noisy sums and the noisy count of one argument.
-
-    Attributes:
-        alias: of the noisy table.
-        count: of the values.
-    """
-
-    alias: str
-    count: exp.Expr
-
-    def number(self, sql: exp.Expr, *, span: Span, nullable: bool = True) -> Scalar:
-        return Scalar(sql=sql, type=ColumnType.DOUBLE, nullable=nullable, noisy=True, span=span)
-
-    def mean(self, c: DraftColumn) -> exp.Expr:
-        """Return the mean of a sum's values, as far as its noise goes; of no sense where the count is not above 0."""
-        return fragment(":m + :x", m=_middle(c), x=self._off(c))
-
-    def _off(self, c: DraftColumn) -> exp.Expr:
-        """Return the mean of what was left of each value when the middle was taken off."""
-        return fragment(":s / :n", s=column(c.name, self.alias), n=self.count)
-
-    def spread(self, function: AggregateFunction, *, total: DraftColumn, squares: DraftColumn) -> Scalar:
-        """Return a variance or deviation: E[(x - a)^2] - E[x - a]^2, between 0 and a quarter of the squared range.
-
-        No values in a range have a larger population variance (Popoviciu). A sample's is n / (n - 1) times that.
-        """
-        if total.grid is None:
-            raise AssertionError("a sum has a grid")
-        most = ((total.grid.hi - total.grid.lo) / 2) ** 2
-        variance = fragment(
-            "LEAST(GREATEST(:squares - (:mean) * (:mean), 0e0), :most)",
-            squares=self.mean(squares),
-            mean=self._off(total),
-            most=double(most),
-        )
-        sample = function in (AggregateFunction.VAR_SAMP, AggregateFunction.STDDEV_SAMP)
-        if sample:
-            variance = fragment(":v * :n / (:n - 1)", v=variance, n=self.count)
-        if function in (AggregateFunction.STDDEV_POP, AggregateFunction.STDDEV_SAMP):
-            variance = fragment("SQRT(:v)", v=variance)
-        sql = fragment("CASE WHEN :n > :least THEN :v END", n=self.count, least=integer(1 if sample else 0), v=variance)
-        return self.number(sql, span=Span(lo=Fraction(0)))
-
-    def covariance(self, function: AggregateFunction, sums: list[DraftColumn]) -> Scalar:
-        """Return COVAR or CORR from sums of x, y, xy and, for CORR, xx and yy.
-
-        A covariance is within half the ranges' product (Cauchy-Schwarz and Popoviciu), a correlation within -1 and 1;
-        that is NULL where one of the noisy variances is not above 0.
-        """
-        x, y, products = sums[:3]
-        if x.grid is None or y.grid is None:
-            raise AssertionError("a sum has a grid")
-        covariance = fragment(":xy - (:x) * (:y)", xy=self.mean(products), x=self._off(x), y=self._off(y))
-        if function is AggregateFunction.CORR:
-            variances = [
-                fragment(":s - (:m) * (:m)", s=self.mean(s), m=self._off(c))
-                for s, c in zip(sums[3:], (x, y), strict=True)
-            ]
-            sql = fragment(
-                "CASE WHEN :n > 0 AND (:v) > 0e0 AND (:w) > 0e0 "
-                "THEN LEAST(GREATEST((:c) / (SQRT(:v) * SQRT(:w)), -1e0), 1e0) END",
-                n=self.count, c=covariance, v=variances[0], w=variances[1],
-            )  # fmt: skip
-            return self.number(sql, span=Span(lo=Fraction(-1), hi=Fraction(1)))
-        most = double((x.grid.hi - x.grid.lo) * (y.grid.hi - y.grid.lo) / 4)
-        within = fragment("LEAST(GREATEST(:c, -(:most)), :most)", c=covariance, most=most)
-        sample = function is AggregateFunction.COVAR_SAMP
-        if sample:
-            within = fragment(":v * :n / (:n - 1)", v=within, n=self.count)
-        sql = fragment("CASE WHEN :n > :least THEN :v END", n=self.count, least=integer(1 if sample else 0), v=within)
-        return self.number(sql, span=Span())

@@ -20,17 +20,10 @@ from cleanroom.templates.expressions import translate
 from cleanroom.templates.fingerprints import fingerprint
 from cleanroom.templates.grouping import GroupScope, as_key, group_keys
 from cleanroom.templates.grouping_sets import grouping_set_of
-from cleanroom.templates.measurements import (
-    DraftColumn,
-    PartKind,
-    Request,
-    beside_selection,
-    draft_columns,
-    parts_of,
-    released,
-    work_of,
-)
+from cleanroom.templates.measurements import DraftColumn, Request, beside_selection, draft_columns
+from cleanroom.templates.noisy_values import released
 from cleanroom.templates.other_rows import OTHER, refuse_without_selection
+from cleanroom.templates.parts import PartKind, parts_of, work_of
 from cleanroom.templates.plan import PricePart
 from cleanroom.templates.post_processing import ADDITIVE, check_agreeing, listed_rows
 from cleanroom.templates.refusals import refuse, refuse_missing_bounds

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from cleanroom.rooms.tables import LinkedTable
 from cleanroom.templates.draft import Draft
-from cleanroom.templates.measurements import PartKind
+from cleanroom.templates.parts import PartKind
 from cleanroom.templates.plan import Measurement
 
 

@@ -11,7 +11,7 @@ from sqlglot import exp
 
 from cleanroom.templates.domains import Factor, inside, public_domain
 from cleanroom.templates.draft import Draft
-from cleanroom.templates.measurements import PartKind
+from cleanroom.templates.parts import PartKind
 from cleanroom.templates.plan import ConsistentTotals, PostProcessing
 from cleanroom.templates.refusals import refuse
 from cleanroom.templates.relations import Relation
