@@ -18,11 +18,11 @@ from sqlglot import exp
 
 from cleanroom.rooms.moments import FIRST_DAY, LAST_DAY, MICROSECONDS_PER_DAY, moment_text
 from cleanroom.rooms.tables import ColumnType
+from cleanroom.templates.charge_book import Charges
 from cleanroom.templates.domains import key_name
 from cleanroom.templates.draft import Draft
 from cleanroom.templates.keyed_rows import counted, keyed_rows, standard_key
 from cleanroom.templates.measurements import DraftColumn
-from cleanroom.templates.measuring import Charges
 from cleanroom.templates.moments import as_integer
 from cleanroom.templates.notes import entity_word, weight_of
 from cleanroom.templates.parts import Part, PartKind, count_part

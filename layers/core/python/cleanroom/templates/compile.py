@@ -13,9 +13,9 @@ from sqlglot import exp
 from cleanroom.privacy.noise import can_be_drawn
 from cleanroom.rooms.settings import NoiseMechanism
 from cleanroom.rooms.tables import LinkedTable
+from cleanroom.templates.charge_book import Charges
 from cleanroom.templates.charging import measurements_of
 from cleanroom.templates.clipping import EstimateDraft, clipping_estimates
-from cleanroom.templates.measuring import Charges
 from cleanroom.templates.notes import notes_of
 from cleanroom.templates.other_rows import without_other_rows
 from cleanroom.templates.parse import canonical_text, parse
