@@ -20,11 +20,11 @@ from cleanroom.rooms.owned_through import Step, path_of
 from cleanroom.rooms.tables import ColumnType, LinkedTable
 from cleanroom.templates.aggregates import is_aggregate
 from cleanroom.templates.charge_book import Charges
+from cleanroom.templates.conditions import conjuncts
 from cleanroom.templates.draft import Draft
 from cleanroom.templates.expressions import Scope, translate
 from cleanroom.templates.grouping import GroupScope, group_keys
 from cleanroom.templates.grouping_sets import written_out
-from cleanroom.templates.joins import conjuncts
 from cleanroom.templates.keys import holds_entity, key_parts
 from cleanroom.templates.measuring import measured_select
 from cleanroom.templates.names import named_table

@@ -11,10 +11,11 @@ from sqlglot import exp
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.addnoise import is_addnoise
 from cleanroom.templates.aggregates import is_aggregate
+from cleanroom.templates.conditions import conjuncts, where_condition
 from cleanroom.templates.expressions import translate
 from cleanroom.templates.fingerprints import without_aliases
+from cleanroom.templates.from_items import Alias, Resolve, Subquery
 from cleanroom.templates.function_rules import literal_integer
-from cleanroom.templates.joins import Alias, Resolve, Subquery, conjuncts, where_condition
 from cleanroom.templates.other_rows import is_is_other
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import ENTITY, Entity, Output, Relation, RowScope, World

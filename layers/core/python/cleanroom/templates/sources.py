@@ -7,7 +7,8 @@ from __future__ import annotations
 from sqlglot import exp
 
 from cleanroom.templates.flattening import Flattened, flattened, written_elements
-from cleanroom.templates.joins import Alias, Joined, Resolve, Subquery, flat_from, item_of
+from cleanroom.templates.from_items import Alias, Resolve, Subquery, flat_from, item_of
+from cleanroom.templates.joins import Joined
 from cleanroom.templates.refusals import only, refuse
 from cleanroom.templates.relations import Item, Relation, World, instantiate
 from cleanroom.templates.subqueries import is_subquery
