@@ -10,7 +10,8 @@ from sqlglot import exp
 
 from cleanroom.privacy.accounting import price_of
 from cleanroom.templates.addnoise import AddNoise, is_addnoise, read_addnoise
-from cleanroom.templates.aggregates import Aggregate, AggregateFunction, is_aggregate, read_aggregate
+from cleanroom.templates.aggregate_calls import read_aggregate
+from cleanroom.templates.aggregates import Aggregate, AggregateFunction, is_aggregate
 from cleanroom.templates.bounding import HARD_LIMIT
 from cleanroom.templates.draft import ContributionBounds
 from cleanroom.templates.expressions import translate

@@ -18,11 +18,12 @@ from sqlglot import exp
 from cleanroom.errors import TemplateRefusedError
 from cleanroom.templates import jinja_tree, parse
 from cleanroom.templates.addnoise import is_addnoise, read_addnoise
-from cleanroom.templates.aggregates import PAIRED, QUANTILES, SPREADS
+from cleanroom.templates.aggregates import PAIRED, SPREADS
 from cleanroom.templates.functions import allowed_function
 from cleanroom.templates.operators import OPERATORS
 from cleanroom.templates.other_rows import is_is_other, is_or_other, read_is_other, read_or_other
 from cleanroom.templates.policy_filters import POLICY_FILTERS
+from cleanroom.templates.quantile_calls import QUANTILES
 from cleanroom.templates.refusals import place_of, spelled
 
 if TYPE_CHECKING:

@@ -12,19 +12,11 @@ from fractions import Fraction
 from sqlglot import exp
 
 from cleanroom.rooms.tables import ColumnType
-from cleanroom.templates.aggregates import (
-    BOOLEAN,
-    PAIRED,
-    QUANTILES,
-    RANKED,
-    SPREADS,
-    CallOf,
-    combination,
-    quantile_call,
-    refuse_aggregate,
-    summable,
-)
+from cleanroom.templates.aggregate_calls import CallOf, combination, summable
+from cleanroom.templates.aggregates import PAIRED, SPREADS, refuse_aggregate
 from cleanroom.templates.expressions import Scope, translate
+from cleanroom.templates.handlers import BOOLEAN
+from cleanroom.templates.quantile_calls import QUANTILES, RANKED, quantile_call
 from cleanroom.templates.refusals import only, refuse, spelled, words
 from cleanroom.templates.scalars import OPEN, TEMPORAL, Scalar, Span, cast, combine, require
 from cleanroom.templates.trees import fragment
