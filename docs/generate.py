@@ -29,7 +29,7 @@ from cleanroom.templates.aggregates import NO_PRIVATE_FORM
 from cleanroom.templates.compile import compile_query
 from cleanroom.templates.functions import FUNCTIONS, NAMED_FUNCTIONS, REFUSED
 from cleanroom.templates.jinja_filters import FILTERS
-from cleanroom.templates.lint import LINT_RULES
+from cleanroom.templates.lint_findings import LINT_RULES
 from cleanroom.templates.refusals import words
 from cleanroom.templates.template import CompileContext, RenderedQuery
 
