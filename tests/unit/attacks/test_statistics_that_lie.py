@@ -39,10 +39,14 @@ def lying(table, claims, **written):
     return content[:footer_at] + footer
 
 
-def measured(visitors, own, sql):
-    """Return the exact integers of a query over protected visits and the reader's own table."""
+def measured(visitors, own, sql, *, later=None):
+    """Return the exact integers of a query over protected visits and the reader's own table.
+
+    `later` is a new version of that.
+    """
     objects = MemoryObjects()
-    objects.put_table(owner="shop", name="visits", table=pa.table({"person": visitors}))
+    visits = pa.table({"person": visitors, "kind": [9 if v == VICTIM else 1 for v in visitors]})
+    objects.put_table(owner="shop", name="visits", table=visits)
     objects.put("reader/own/0.parquet", own)
     store = ParquetTableStore(objects)
     tables = []
@@ -61,6 +65,8 @@ def measured(visitors, own, sql):
                 policy=policy_from_json(policy, columns),
             )
         )
+    if later is not None:
+        objects.put("reader/own/0.parquet", later)
     settings = PrivacySettings(
         differential=True, epsilon=Fraction(1), noise_mechanism=NoiseMechanism.LAPLACE, privacy_budget=100
     )
@@ -102,3 +108,18 @@ def test_one_entity_does_not_decide_which_rows_of_others_are_read(claim):
     ((with_victim, _),) = measured([*OTHERS, VICTIM], content, sql).values()
     assert without == 5 * 4
     assert abs(with_victim - without) <= sensitivity
+
+
+def test_which_row_is_first_does_not_hang_on_what_the_file_says():
+    """Before: the least row was not seen where its part of the file claimed larger ones and was read late."""
+    part = 2048
+    weights = [1_000_000 + i for i in range(60 * part)]
+    weights[-part] = HEAVY
+    own = pa.table({"person": [VICTIM if w == HEAVY else 7 for w in weights], "weight": weights})
+    content = lying(own, {HEAVY: weights[-1]}, row_group_size=part)
+    sql = (
+        "SELECT COUNT(*) AS n FROM IDENTIFIER({{ source_table[0] }}) v JOIN (SELECT o.person, o.weight "
+        "FROM IDENTIFIER({{ my_table[0] }}) o ORDER BY o.weight LIMIT 1) q ON v.person = q.person"
+    )
+    ((value, _),) = measured([VICTIM], content, sql).values()
+    assert value == 1

@@ -27,6 +27,7 @@ DISTRUSTED = ",".join(
         "compressed_materialization",
         "partitioned_execution",
         "row_group_pruner",
+        "top_n",
     )
 )
 """Optimizers that must not run: they believe what a file says of its own rows (least, largest, no NULL).

@@ -418,6 +418,10 @@ def finished(
     if qualify is not None:
         tree.set("qualify", exp.Qualify(this=qualify.copy()))
     order = [o for o in order if not is_written_out(o.this)]
+    if world is World.PUBLIC and not single and (wanted.limit is not None or wanted.offset is not None):
+        # Which rows remain must not be the engine's chance, which the rows of others have a hand in. Rows that agree
+        # in all that is selected can be exchanged. As names, for what a UNION makes of a column is what is seen of it.
+        order = [*order, *(exp.Ordered(this=exp.column(exp.to_identifier(o.inner, quoted=True))) for o in columns)]
     if order:
         tree = tree.order_by(*(o.copy() for o in order))
     if wanted.limit is not None:

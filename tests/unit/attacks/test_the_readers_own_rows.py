@@ -1,0 +1,88 @@
+"""Attack: the reader's own table decides how a run ends, or the engine's chance decides which of its rows are used."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from cleanroom.errors import RunFailedError
+from tests.unit.attacks.test_statistics_that_lie import OTHERS, VICTIM, measured
+from tests.unit.templates.compiling import Engine, compiled
+
+VISITS = "IDENTIFIER({{ source_table[0] }}) v"
+OWN = "IDENTIFIER({{ my_table[0] }}) o"
+
+
+def written(table, **how):
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="none", use_dictionary=False, **how)
+    return sink.getvalue().to_pybytes()
+
+
+def damaged():
+    """Return a table in many parts; the last text of the last part is no UTF-8."""
+    keys = [VICTIM, *OTHERS] * 50_000
+    own = pa.table({"person": keys, "weight": [1] * len(keys), "tag": ["AAAAAA"] * len(keys)})
+    content = written(own, row_group_size=2048)
+    text = b"\x06\x00\x00\x00AAAAAA"
+    place = content.rindex(text)
+    return content[:place] + text[:4] + b"\xff" * 6 + content[place + len(text) :]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        f"SELECT COUNT(*) AS n FROM {VISITS} JOIN {OWN} ON v.person = o.person WHERE v.kind = 9 AND o.tag <> 'x'",
+        f"SELECT COUNT(*) AS n FROM {VISITS} SEMI JOIN {OWN} ON v.person = o.person AND o.tag <> 'x' WHERE v.kind = 9",
+        f"SELECT COUNT(*) AS n FROM {VISITS} CROSS JOIN {OWN} WHERE v.kind = 9 AND o.tag <> 'x'",
+    ],
+)
+def test_a_damaged_file_of_the_reader_fails_the_run_whatever_is_protected(sql):
+    """Before: run_failed with the victim, and a release without: what is joined to no row at all is not read."""
+    good = written(pa.table({"person": [1], "weight": [1], "tag": ["x"]}))
+    for visitors in (OTHERS, [*OTHERS, VICTIM]):
+        with pytest.raises(RunFailedError):
+            measured(visitors, good, sql, later=damaged())
+
+
+JOINED = "SELECT COUNT(*) AS n FROM airline.customers c JOIN ({}) q ON c.hashed_email = q.email"
+
+
+PICKED = (
+    "SELECT COUNT(CASE WHEN q.w = 1 THEN 1 END) AS n FROM (SELECT c.age, (SELECT s.weight FROM shop.segments s "
+    "WHERE s.email = c.hashed_email ORDER BY s.segment LIMIT 1) AS w FROM airline.customers c) q"
+)
+LISTED = (
+    "SELECT COUNT(*) AS n FROM airline.customers c "
+    "WHERE c.hashed_email IN (SELECT s.email FROM shop.segments s LIMIT 1)"
+)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        (JOINED.format("SELECT s.email, s.weight FROM shop.segments s LIMIT 2"), 2),
+        (JOINED.format("SELECT s.email, s.weight FROM shop.segments s ORDER BY s.segment LIMIT 3"), 3),
+        (JOINED.format("SELECT s.email FROM shop.segments s ORDER BY s.segment OFFSET 3"), 0),
+        (
+            JOINED.format(
+                "(SELECT s.email FROM shop.segments s LIMIT 1) UNION ALL (SELECT s.email FROM shop.segments s LIMIT 2)"
+            ),
+            3,
+        ),
+        (PICKED, 1),
+        (LISTED, 1),
+    ],
+)
+def test_which_public_rows_a_limit_keeps_is_no_chance(sql, expected):
+    """Before: the engine's chance. Of 3,000 people whose first row was taken, 722, 1,240, 1,509 or 2,048 counted from
+    one run to the next, by how its threads met; the rows of all others have a hand in that."""
+    plan = compiled(sql)
+    rows = [("a", "s", 1.0), ("a", "s", 2.0), ("a", "s", 3.0), ("z", "s", 2.0)]
+    for order in (rows, rows[::-1], [rows[3], *rows[:3]]):
+        engine = Engine(customers=[("a",)], segments=order)
+        engine.load(plan)
+        (measurement,) = plan.measurements
+        (row,) = engine.exact(measurement)
+        assert row["c0"] == expected
