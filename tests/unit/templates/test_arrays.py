@@ -244,6 +244,15 @@ def test_without_privacy_elements_leave_and_arrays_do_not() -> None:
         compiled("SELECT who, tags FROM visits", tables=LISTED, given=OFF)
 
 
+def test_columns_that_flatten_does_not_have_here_are_told_with_those_that_it_has() -> None:
+    """SEQ, KEY, PATH and THIS: the cure was to look at the linked tables."""
+    for name in ("seq", "path"):
+        with pytest.raises(TemplateRefusedError) as refusal:
+            compiled(f"SELECT f.{name}, COUNT(*) AS n FROM visits, LATERAL FLATTEN(input => days) f", tables=LISTED)
+        assert refusal.value.rule == "unknown_column"
+        assert refusal.value.cure == "write f.value or f.index: f has no other columns"
+
+
 def test_no_entity_is_an_array() -> None:
     table = LinkedTable(
         owner="airline",

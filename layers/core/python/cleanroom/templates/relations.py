@@ -19,6 +19,8 @@ from cleanroom.templates.trees import aliased, column, fragment
 ENTITY = "entity"
 """Name of the hidden column that carries the entity out of a subquery."""
 
+_FEW_COLUMNS = 3
+
 _WITHIN_BIGINT = frozenset({"TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"})
 
 
@@ -338,13 +340,18 @@ class RowScope:
         return [scalar for scalar in found if scalar is not None]
 
     def _close_to(self, node: exp.Column) -> str:
-        """Return the cure for an unknown column: up to three names of the schema that are close to it."""
+        """Return the cure for an unknown column: up to three names of the schema that are close to it.
+
+        Where none is close, what is named in front of it says all that it has, if that is little.
+        """
         of = node.table.lower()
         seen = [i for i in self.items if of in ("", i.name)] or self.items
         names = {o.name.lower(): o.name for i in seen for o in i.relation.outputs}
         close = [names[n] for n in get_close_matches(node.name.lower()[:64], names, n=3)]
         if close:
             return f"write {' or '.join(close)}, if that was meant"
+        if of and len(seen) == 1 and 0 < len(names) <= _FEW_COLUMNS:
+            return f"write {' or '.join(f'{of}.{name}' for name in names)}: {of} has no other columns"
         return "see the linked tables' columns, and the aliases in FROM"
 
     def column(self, node: exp.Column) -> Scalar:
