@@ -16,7 +16,7 @@ from cleanroom.rooms.tables import Column, ColumnBounds, ColumnType, EntityColum
 from cleanroom.templates.expressions import translate
 from cleanroom.templates.functions import FUNCTIONS, NAMED_FUNCTIONS
 from cleanroom.templates.relations import RowScope, World, instantiate, table_relation
-from cleanroom.templates.scalars import Scalar
+from cleanroom.templates.scalars import LARGEST_COPIED, Scalar
 from cleanroom.templates.trees import to_sql
 
 T = ColumnType
@@ -254,6 +254,37 @@ def tried(*, bounds: bool) -> list[Tried]:
     rows = scope(table(bounds=bounds))
     found = [Tried(text=text, scalar=compiled(text, rows)) for text in (*examples(), *OTHERS)]
     return [one for one in found if one.scalar.type is not T.ARRAY]  # these are asked for an element in OTHERS
+
+
+def with_large_operands() -> Iterator[tuple[Tried, Tried]]:
+    """Give every call, and the same with each column in a CASE of many arms that changes nothing."""
+    rows = scope(table(bounds=False))
+    for text in (*examples(), *OTHERS):
+        tree = sqlglot.parse_one(f"SELECT {text}", read="snowflake")
+        columns = {n.name.lower() for n in tree.find_all(sqlglot.exp.Column)}
+        if not columns or columns & {
+            "who",
+            "m",
+            "l",
+            "k",
+        }:  # an array cannot stand in a CASE, a decimal leaves it double
+            continue
+        large = tree.transform(
+            lambda n: (
+                sqlglot.parse_one(
+                    f"(CASE {f'WHEN {n.name} IS NULL THEN {n.name} ' * (LARGEST_COPIED // 2)} ELSE {n.name} END)",
+                    read="snowflake",
+                )
+                if isinstance(n, sqlglot.exp.Column)
+                else n
+            )
+        )
+        both = [
+            Tried(text=text, scalar=translate(one.expressions[0], rows, arrays=True))
+            for one in (sqlglot.parse_one(f"SELECT {text}", read="snowflake"), large)
+        ]
+        if both[0].scalar.type is not T.ARRAY:
+            yield both[0], both[1]
 
 
 def fill(connection: duckdb.DuckDBPyConnection, values: dict[ColumnType, list[str | None]]) -> None:

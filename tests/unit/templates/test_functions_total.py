@@ -16,7 +16,17 @@ from cleanroom.rooms.moments import in_years, moment_number
 from cleanroom.rooms.tables import ColumnBounds, ColumnType
 from cleanroom.templates.function_rules import LONGEST_TEXT
 from cleanroom.templates.trees import to_sql
-from tests.unit.templates.functions_tried import TAME_VALUES, WILD_VALUES, Tried, compiled, fill, scope, table, tried
+from tests.unit.templates.functions_tried import (
+    TAME_VALUES,
+    WILD_VALUES,
+    Tried,
+    compiled,
+    fill,
+    scope,
+    table,
+    tried,
+    with_large_operands,
+)
 
 MEMORY = "SET memory_limit = '300MB'; SET max_temp_directory_size = '0MB'; SET TimeZone = 'UTC'"
 TEXTS_THAT_GROW = (exp.Concat, exp.DPipe, exp.ConcatWs, exp.Replace, exp.RegexpReplace, exp.Pad, exp.ArrayToString)
@@ -63,6 +73,23 @@ def digest(connection: duckdb.DuckDBPyConnection, some: list[Tried]) -> tuple[An
     row = connection.execute(f"SELECT {sums} FROM (SELECT {inner} FROM tried AS r)").fetchone()
     assert row is not None
     return row
+
+
+def test_a_large_operand_is_written_once_and_means_the_same(wild):
+    """Written as often as it is needed, it made ten nested SQRT 178,858 characters long."""
+    written_once = 0
+    for small, large in with_large_operands():
+        written_once += large.sql.count("LAMBDA operands")
+        try:
+            differing = wild.execute(
+                f"SELECT COUNT(*) FROM (SELECT {small.sql} AS s, {large.sql} AS l FROM tried AS r) "
+                "WHERE CAST(s AS VARCHAR) IS DISTINCT FROM CAST(l AS VARCHAR) OR TYPEOF(s) <> TYPEOF(l)"
+            ).fetchone()
+        except duckdb.Error as error:
+            raise AssertionError(large.text) from error
+        assert differing == (0,), large.text
+        assert large.scalar.span == small.scalar.span
+    assert written_once > 100
 
 
 def test_no_value_makes_a_function_fail_or_give_another_value_the_next_time(wild, unbounded):

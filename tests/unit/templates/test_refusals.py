@@ -80,8 +80,6 @@ REFUSED = [
     ("SELECT COUNT(*) OVER () AS n FROM customers", "window_over_entities"),
     ("SELECT COUNT(*) AS n FROM customers WHERE ROW_NUMBER() OVER (PARTITION BY city) = 1", "aggregate_not_allowed"),
     ("SELECT SUM(RANK() OVER (PARTITION BY hashed_email ORDER BY age)) AS n FROM customers", "window"),
-    ("SELECT MOD(RANK() OVER (PARTITION BY hashed_email ORDER BY age), 2) AS n FROM customers", "window_inside"),
-    ("SELECT COUNT(*) AS n FROM customers WHERE MOD((SELECT COUNT(*) FROM segments), 2) = 1", "window_inside"),
     ("SELECT COUNT(*) AS n FROM customers WHERE city IN (('X', 'Y'))", "unsupported_clause"),
     ("SELECT COUNT(*) AS n FROM customers QUALIFY ROW_NUMBER() OVER (ORDER BY age) = 1", "not_grouped"),
     ("SELECT age FROM customers QUALIFY age > 3", "window"),

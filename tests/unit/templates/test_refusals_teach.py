@@ -95,15 +95,6 @@ TAUGHT = [
         ),
     ),
     (
-        "SELECT «MOD(RANK() OVER (PARTITION BY hashed_email ORDER BY age), 2)» AS n FROM customers",
-        "window_inside",
-        "use that above",
-        (
-            "SELECT m, COUNT(*) AS n FROM (SELECT MOD(r, 2) AS m FROM (SELECT RANK() OVER (PARTITION BY hashed_email "
-            "ORDER BY age) AS r FROM customers) q) p GROUP BY m"
-        ),
-    ),
-    (
         "SELECT COUNT(*) AS n, «COUNT(*)» AS N FROM customers",
         "duplicate_column",
         "an alias of its own",

@@ -57,6 +57,9 @@ NULLS = {**ROWS, "segments": [*ROWS["segments"], ("n", None, 0.0)]}
         ("city IN (SELECT dest FROM flights WHERE email = hashed_email)", 2),
         ("(SELECT SUM(miles) FROM flights WHERE email = hashed_email) > 500", 2),
         ("(SELECT COUNT(*) FROM flights WHERE email = hashed_email) = 0", 1),
+        # Before: refused, since the engine has no subquery inside TRY.
+        ("MOD((SELECT COUNT(*) FROM flights WHERE email = hashed_email), 2) = 1", 1),
+        ("MOD((SELECT COUNT(*) FROM segments), 2) = 1", 4),
     ],
 )
 def test_a_subquery_in_where_means_what_it_says(where, n):

@@ -40,6 +40,11 @@ MINE = {**ROWS, "flights": FLIGHTS}
         ("AVG(miles) OVER (PARTITION BY email)", "w > 303 AND w < 304", 3),
         ("MIN(miles) OVER (PARTITION BY email)", "w = 5", 3),
         ("MAX(miles) OVER (PARTITION BY email ORDER BY dest ROWS 1 PRECEDING)", "w = 900", 2),
+        # Before: refused, since the engine has no window inside TRY.
+        ("MOD(ROW_NUMBER() OVER (PARTITION BY email ORDER BY miles), 2)", "w = 1", 4),
+        ("-COUNT(*) OVER (PARTITION BY email)", "w = -3", 3),
+        ("LN(MAX(miles) OVER (PARTITION BY email) - 7)", "w IS NULL", 1),
+        ("ROUND(SQRT(SQRT(SQRT(SUM(miles) OVER (PARTITION BY email)))), 6)", "w = 1.778279", 1),
     ],
 )
 def test_a_window_sees_the_rows_of_one_entity(window, condition, n):

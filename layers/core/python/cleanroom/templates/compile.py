@@ -30,7 +30,7 @@ from cleanroom.templates.refusals import refuse
 from cleanroom.templates.relations import Relation, World
 from cleanroom.templates.release_query import release_query
 from cleanroom.templates.template import CompileContext, RenderedQuery, Template
-from cleanroom.templates.trees import TooMuchWrittenError, limited_writing
+from cleanroom.templates.trees import TooMuchWorkError, limited_work
 
 
 def compile_query(rendered: RenderedQuery, *, template: Template, context: CompileContext) -> Plan:
@@ -50,9 +50,9 @@ def compile_query(rendered: RenderedQuery, *, template: Template, context: Compi
         TableNotLinkedError: the query names a table that is not linked.
     """
     try:
-        with limited_writing():
+        with limited_work():
             return _compiled(rendered, template=template, context=context)
-    except TooMuchWrittenError:
+    except TooMuchWorkError:
         refuse(
             "what is asked for together is too long to be worked out",
             rule="too_large",

@@ -6,7 +6,6 @@ in the order it finds (variances) is sorted before. Over protected rows see `agg
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 
 from sqlglot import exp
@@ -18,7 +17,7 @@ from cleanroom.templates.expressions import Scope, translate
 from cleanroom.templates.handlers import BOOLEAN
 from cleanroom.templates.quantile_calls import QUANTILES, RANKED, quantile_call
 from cleanroom.templates.refusals import only, refuse, spelled, words
-from cleanroom.templates.scalars import OPEN, TEMPORAL, Scalar, Span, cast, combine, require
+from cleanroom.templates.scalars import TEMPORAL, Scalar, Span, cast, combine, gathered, require
 from cleanroom.templates.trees import fragment
 
 _FINITE = "TRY_CAST(TRY_CAST(:a AS DECIMAL(28, 10)) AS DOUBLE)"
@@ -48,12 +47,12 @@ def plain_aggregate(node: exp.Expr, rows: Scope, *, exact_sums: bool) -> Scalar:
         only(inner, {"this"})
         condition = call.kept(require(translate(inner.this, rows), BOOLEAN, what=spelled(inner), at=node))
         word = "BOOL_OR" if isinstance(inner, exp.LogicalOr) else "BOOL_AND"
-        return _collected(f"{word}(:a)", condition, kind=ColumnType.BOOLEAN)
+        return gathered(f"{word}(:a)", kind=ColumnType.BOOLEAN, a=condition)
     if isinstance(inner, exp.Min | exp.Max):
         only(inner, {"this"})
         a = call.kept(translate(inner.this, rows))
         kind = ColumnType.DOUBLE if a.type is ColumnType.DECIMAL else a.type
-        return _collected(f"{words(type(inner))}(:a)", cast(a, kind) if kind else a, kind=kind, span=a.span)
+        return gathered(f"{words(type(inner))}(:a)", kind=kind, span=a.span, a=cast(a, kind) if kind else a)
     if isinstance(inner, QUANTILES):
         return _quantile(call)
     if isinstance(inner, exp.ApproxDistinct | exp.Hll):
@@ -74,13 +73,13 @@ def plain_aggregate(node: exp.Expr, rows: Scope, *, exact_sums: bool) -> Scalar:
     word = words(type(inner))
     argument = call.kept(summable(translate(inner.this, rows), what=word, at=node))
     if word == "SUM" and argument.type is ColumnType.INTEGER:
-        return _collected("TRY_CAST(SUM(CAST(:a AS BIGINT)) AS BIGINT)", argument, kind=ColumnType.INTEGER)
+        return gathered("TRY_CAST(SUM(CAST(:a AS BIGINT)) AS BIGINT)", kind=ColumnType.INTEGER, a=argument)
     span = argument.span if word == "AVG" else Span()
     if not exact_sums:
-        return _collected(f"{word}(CAST(:a AS DOUBLE))", argument, kind=ColumnType.DOUBLE, span=span)
+        return gathered(f"{word}(CAST(:a AS DOUBLE))", kind=ColumnType.DOUBLE, span=span, a=argument)
     total = "CAST(SUM(CAST(TRY_CAST(:a AS DECIMAL(28, 10)) AS DECIMAL(38, 10))) AS DOUBLE)"
     text = total if word == "SUM" else f"{total} / NULLIF(COUNT(TRY_CAST(:a AS DECIMAL(28, 10))), 0)"
-    return _collected(text, argument, kind=ColumnType.DOUBLE, span=span)
+    return gathered(text, kind=ColumnType.DOUBLE, span=span, a=argument)
 
 
 def _count(call: CallOf) -> Scalar:
@@ -100,7 +99,7 @@ def _count(call: CallOf) -> Scalar:
 
 
 def _counted(text: str, argument: Scalar) -> Scalar:
-    return _collected(text, argument, kind=ColumnType.INTEGER, nullable=False, span=Span(lo=Fraction(0)))
+    return gathered(text, kind=ColumnType.INTEGER, nullable=False, span=Span(lo=Fraction(0)), a=argument)
 
 
 def _quantile(call: CallOf) -> Scalar:
@@ -113,7 +112,7 @@ def _quantile(call: CallOf) -> Scalar:
     value = cast(a, kind) if kind else a
     if kind is ColumnType.DOUBLE:  # between infinities there would be no number
         value = combine("CASE WHEN ISFINITE(:a) THEN :a END", kind=kind, span=a.span, nullable=True, a=value)
-    return _collected(f"{word}(:a, {float(asked.fraction)!r})", value, kind=kind, span=a.span)
+    return gathered(f"{word}(:a, {float(asked.fraction)!r})", kind=kind, span=a.span, a=value)
 
 
 def _spread(word: str, argument: Scalar, *, exact_sums: bool) -> Scalar:
@@ -121,7 +120,7 @@ def _spread(word: str, argument: Scalar, *, exact_sums: bool) -> Scalar:
     text = f"{word}({_FINITE})"
     if exact_sums:
         text = f"LIST_AGGREGATE(LIST({_FINITE} ORDER BY {_FINITE}), '{word.lower()}')"
-    return _collected(text, argument, kind=ColumnType.DOUBLE, span=Span(lo=Fraction(0)))
+    return gathered(text, kind=ColumnType.DOUBLE, span=Span(lo=Fraction(0)), a=argument)
 
 
 def _paired(word: str, x: Scalar, y: Scalar) -> Scalar:
@@ -131,17 +130,4 @@ def _paired(word: str, x: Scalar, y: Scalar) -> Scalar:
     first, second = (combine(each, kind=ColumnType.DOUBLE, nullable=True, a=a, b=b) for a, b in ((x, y), (y, x)))
     text = f"{word}(:a, :b ORDER BY :a, :b)"
     sql = f"CASE WHEN ISFINITE({text}) THEN {text} END"
-    result = combine(sql, kind=ColumnType.DOUBLE, nullable=True, a=first, b=second)
-    return replace(result, drawn=None, constant=False, values=None)
-
-
-def _collected(
-    text: str,
-    argument: Scalar,
-    *,
-    kind: ColumnType | None,
-    nullable: bool = True,
-    span: Span = OPEN,
-) -> Scalar:
-    result = combine(text, kind=kind, nullable=nullable, span=span, a=argument)
-    return replace(result, drawn=None, constant=False, values=None)
+    return gathered(sql, kind=ColumnType.DOUBLE, a=first, b=second)

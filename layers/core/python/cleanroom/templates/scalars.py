@@ -12,7 +12,7 @@ from sqlglot import exp
 from cleanroom.rooms.moments import MICROSECONDS_PER_DAY, moment_number
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.refusals import refuse
-from cleanroom.templates.trees import fragment
+from cleanroom.templates.trees import fragment, shared
 
 NUMERIC = frozenset({ColumnType.INTEGER, ColumnType.DECIMAL, ColumnType.DOUBLE})
 TEMPORAL = frozenset({ColumnType.DATE, ColumnType.TIMESTAMP})
@@ -28,6 +28,9 @@ _NATIVE = {
 
 
 MOST_PARTS = 20_000
+
+LARGEST_COPIED = 24
+"""Parts of an operand that is written several times where it is needed so; larger ones are written once."""
 
 MOST_ELEMENTS = 1_000
 """Of an array, its first so many count: what one row can become in FROM, or hold in a function, has a limit."""
@@ -45,6 +48,9 @@ class Span:
 
 
 OPEN = Span()
+
+Make = Callable[[dict[str, exp.Expr]], exp.Expr]
+"""Makes a tree of operands by their names."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,7 +109,7 @@ class Scalar:
         entity: it is the entity column itself.
         keys: the declared keys that it is part of, as it is.
         numbered: no two rows of an entity have the same value of it, which is a number from 1 on.
-        whole: it holds a window function or a subquery, which the engine does not allow inside TRY.
+        whole: it holds a window function or a subquery; the engine allows none inside TRY, nor in a lambda.
         noisy: computed from noisy numbers.
         measured: (measurement, column) where it is one measured column as it is.
         count: it is a noisy count as it was measured, or NULL, also where rows of several measurements are united.
@@ -141,18 +147,21 @@ def combine(
     """Return the scalar `text` with the parts put in, and what follows from the parts about its origin.
 
     Args:
-        text: a fragment of ours that gives NULL instead of failing.
+        text: a fragment of ours that gives NULL instead of failing, without an aggregate.
         kind: type of the result.
         span: of the result.
         nullable: None: as soon as one part is.
         parts: operands by their placeholder's name.
+
+    Raises:
+        TemplateRefusedError: rule `too_large`.
     """
     copies = max((text.count(f":{name}") for name in parts), default=1)
     return build(lambda trees: fragment(text, **trees), parts, kind=kind, span=span, nullable=nullable, copies=copies)
 
 
 def build(
-    make: Callable[[dict[str, exp.Expr]], exp.Expr],
+    make: Make,
     parts: dict[str, Scalar],
     *,
     kind: ColumnType | None,
@@ -165,7 +174,53 @@ def build(
     Raises:
         TemplateRefusedError: rule `too_large`.
     """
-    size = 1 + copies * sum(p.size for p in parts.values())
+    size = sum(p.size for p in parts.values())
+    if _written_once(make, parts, copies=copies):
+        make, size = _sharing(make, parts), size + copies * len(parts)
+    else:
+        size *= copies
+    return _made(make, parts, kind=kind, span=span, nullable=nullable, size=1 + size)
+
+
+def gathered(
+    text: str, *, kind: ColumnType | None, span: Span = OPEN, nullable: bool = True, **parts: Scalar
+) -> Scalar:
+    """As `combine`, for a text that holds an aggregate: the operands stay inside of it, and it is no constant.
+
+    Raises:
+        TemplateRefusedError: rule `too_large`.
+    """
+    size = 1 + sum(text.count(f":{name}") * p.size for name, p in parts.items())
+    result = _made(lambda trees: fragment(text, **trees), parts, kind=kind, span=span, nullable=nullable, size=size)
+    return replace(result, drawn=None, constant=False, values=None)
+
+
+def _written_once(make: Make, parts: dict[str, Scalar], *, copies: int) -> bool:
+    """Return whether the operands must not be put in as they are.
+
+    A large one that is written several times would double at each level; and the engine allows no window function or
+    subquery inside TRY.
+    """
+    if copies > 1 and any(p.size > LARGEST_COPIED for p in parts.values()):
+        return True
+    return any(p.whole for p in parts.values()) and make({name: exp.null() for name in parts}).find(exp.Try) is not None
+
+
+def _sharing(make: Make, parts: dict[str, Scalar]) -> Make:
+    """Return `make` with each operand written once; short constants stay where the engine wants literals."""
+    literals = {name for name, p in parts.items() if p.constant and p.size <= LARGEST_COPIED}
+
+    def once(trees: dict[str, exp.Expr]) -> exp.Expr:
+        constants = {name: tree for name, tree in trees.items() if name in literals}
+        others = {name: tree for name, tree in trees.items() if name not in literals}
+        return shared(lambda fields: make({**constants, **fields}), others)
+
+    return once
+
+
+def _made(
+    make: Make, parts: dict[str, Scalar], *, kind: ColumnType | None, size: int, span: Span, nullable: bool | None
+) -> Scalar:
     if size > MOST_PARTS:
         refuse(
             "an expression is too large", rule="too_large", cure="use each column of a CTE fewer times, and nest less"
@@ -180,16 +235,8 @@ def build(
     values: tuple[exp.Expr, ...] | None = None
     if kind is ColumnType.BOOLEAN:
         values = (exp.false(), exp.true(), *([exp.null()] if can_be_null else []))
-    sql = make({name: p.sql for name, p in parts.items()})
-    whole = any(p.whole for p in parts.values())
-    if whole and sql.find(exp.Try) is not None:
-        refuse(
-            "a window function or a subquery stands inside a function that can fail on some values",
-            rule="window_inside",
-            cure="give it a name in a subquery or CTE, and use that above",
-        )
     return Scalar(
-        sql=sql,
+        sql=make({name: p.sql for name, p in parts.items()}),
         type=kind,
         nullable=can_be_null,
         size=size,
@@ -197,7 +244,7 @@ def build(
         values=values,
         drawn=drawn,
         constant=all(p.constant for p in parts.values()),
-        whole=whole,
+        whole=any(p.whole for p in parts.values()),
         noisy=any(p.noisy for p in parts.values()),
     )
 

@@ -6,7 +6,7 @@ unless it is self-contained.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from fractions import Fraction
@@ -15,13 +15,16 @@ from functools import lru_cache
 import sqlglot
 from sqlglot import exp
 
-MOST_WRITTEN = 42_000
-"""Words of SQL that are written while one query is compiled, each part as often as it is: half a second to one."""
+MOST_WORK = 70_000
+"""Nodes that are copied, or written as SQL, while one query is compiled, each as often as it is."""
 
-_written: ContextVar[list[int] | None] = ContextVar("written", default=None)
+_done: ContextVar[list[int] | None] = ContextVar("done", default=None)
 
 _SELF_CONTAINED = (exp.Column, exp.Literal, exp.Paren, exp.Func, exp.Null, exp.Boolean, exp.Subquery, exp.Placeholder)
 _OPERATORS = (exp.Connector, exp.Binary, exp.Unary)
+
+_OPERANDS = "operands"
+"""The one parameter of our lambdas. No column can be taken for it: their bodies have none."""
 
 
 @lru_cache(maxsize=512)
@@ -34,6 +37,7 @@ def _template(text: str) -> exp.Expr:
 
 def bracketed(tree: exp.Expr) -> exp.Expr:
     """Return a copy of the tree that can stand anywhere in an expression."""
+    _count(tree)
     contained = isinstance(tree, _SELF_CONTAINED) and not (
         isinstance(tree, _OPERATORS) and not isinstance(tree, exp.Paren)
     )
@@ -56,6 +60,31 @@ def fragment(text: str, **trees: exp.Expr) -> exp.Expr:
     return _template(text).copy().transform(put, copy=False)
 
 
+def shared(make: Callable[[dict[str, exp.Expr]], exp.Expr], operands: dict[str, exp.Expr]) -> exp.Expr:
+    """Return what `make` gives, with each operand written once, however often `make` writes it.
+
+    They are the fields of one struct, the only element of a list, and what is made of them is the body of a lambda.
+
+    Args:
+        make: gives a tree without columns, aggregates and windows of its own.
+        operands: all that it needs but constants; these may hold columns, aggregates and windows.
+    """
+    fields: dict[str, exp.Expr] = {
+        name: exp.StructExtract(this=exp.to_identifier(_OPERANDS), expression=exp.Literal.string(name))
+        for name in operands
+    }
+    row = exp.Anonymous(
+        this="STRUCT_PACK",
+        expressions=[
+            exp.PropertyEQ(this=exp.to_identifier(name, quoted=True), expression=bracketed(tree))
+            for name, tree in operands.items()
+        ],
+    )
+    body = exp.Lambda(this=bracketed(make(fields)), expressions=[exp.to_identifier(_OPERANDS)])
+    made = exp.Transform(this=exp.Array(expressions=[row]), expression=body)
+    return exp.Anonymous(this="LIST_EXTRACT", expressions=[made, exp.Literal.number(1)])
+
+
 def column(name: str, table: str | None = None) -> exp.Column:
     """Return a quoted column reference."""
     return exp.column(
@@ -65,7 +94,7 @@ def column(name: str, table: str | None = None) -> exp.Column:
 
 def named(tree: exp.Expr, name: str) -> exp.Expr:
     """Return `tree AS "name"`."""
-    return exp.alias_(tree.copy(), exp.to_identifier(name, quoted=True))
+    return exp.Alias(this=tree.copy(), alias=exp.to_identifier(name, quoted=True))
 
 
 def table(name: str, alias: str | None = None) -> exp.Table:
@@ -119,33 +148,36 @@ def to_sql(tree: exp.Expr) -> str:
     """Return the tree as DuckDB SQL.
 
     Raises:
-        TooMuchWrittenError: inside `limited_writing`.
+        TooMuchWorkError: inside `limited_work`.
     """
-    text = tree.sql(dialect="duckdb", comments=False)
-    written = _written.get()
-    if written is not None:
-        written[0] += text.count(" ")
-        if written[0] > MOST_WRITTEN:
-            raise TooMuchWrittenError
-    return text
+    _count(tree)
+    return tree.sql(dialect="duckdb", comments=False)
 
 
-class TooMuchWrittenError(Exception):
-    """What a query becomes is too long to be worked out."""
+class TooMuchWorkError(Exception):
+    """What a query becomes is too large to be worked out."""
 
 
 @contextmanager
-def limited_writing() -> Iterator[None]:
-    """Count what `to_sql` writes until the end of the block.
+def limited_work() -> Iterator[None]:
+    """Limit what is copied and written until the end of the block; `bracketed` and `to_sql` raise TooMuchWorkError.
 
-    An operand that is written several times, inside one that is, doubles with each level, so that a short text can
-    become a long query. What is written is what the work of compiling follows best.
+    A short text can become a large query, and take long before it is known how large: what each level of it takes is
+    counted when it is done.
     """
-    before = _written.set([0])
+    before = _done.set([0])
     try:
         yield
     finally:
-        _written.reset(before)
+        _done.reset(before)
+
+
+def _count(tree: exp.Expr) -> None:
+    done = _done.get()
+    if done is not None:
+        done[0] += sum(1 for _ in tree.walk())
+        if done[0] > MOST_WORK:
+            raise TooMuchWorkError
 
 
 def laid_out(sql: str) -> str:
