@@ -43,8 +43,8 @@ greatest hex isfinite isnan last_day least left length levenshtein like_escape l
 list_min list_position list_reverse list_slice list_transform list_value ln log lower lpad ltrim make_date
 make_timestamp md5 month nullif power quarter radians regexp_extract regexp_extract_all regexp_full_match
 regexp_matches regexp_replace repeat replace right round rpad rtrim sha1 sha256 sign sin sinh split_part sqrt
-starts_with str_split strftime strlen strpos struct_extract struct_pack substring tan tanh to_base64 to_days to_months translate
-trim trunc try_strptime unicode upper xor year | || ~~ ~~*
+starts_with str_split strftime strlen strpos struct_extract struct_pack substring tan tanh
+to_base64 to_days to_months translate trim trunc try_strptime unicode upper xor year | || ~~ ~~*
 """
 USED = frozenset(_USED.split())
 """Engine functions in the SQL that the list generates."""

@@ -20,7 +20,7 @@ from cleanroom.templates.refusals import only, refuse, spelled
 from cleanroom.templates.relations import World
 from cleanroom.templates.scalars import Scalar, combine, require
 from cleanroom.templates.subqueries import is_subquery
-from cleanroom.templates.trees import integer, is_written_out
+from cleanroom.templates.trees import integer, is_written_out, to_sql
 from cleanroom.templates.window_functions import LARGEST_PLACE, ROW_OF_FRAME, window_value
 
 _RANKS = (exp.Rank, exp.DenseRank, exp.PercentRank, exp.CumeDist)
@@ -70,7 +70,7 @@ class _Sorting:
     @property
     def order(self) -> _Order:
         """Equal for two windows that put all rows in one order."""
-        return tuple(b.sql() for b in self.by), tuple(o.sql() for o in self.ordered)
+        return tuple(to_sql(b) for b in self.by), tuple(to_sql(o) for o in self.ordered)
 
 
 class WindowScope:
@@ -144,7 +144,7 @@ def tie_breakers(parts: list[exp.Expr], columns: Callable[[exp.Column], list[Sca
         for node in part.find_all(exp.Column, bfs=False):
             for scalar in columns(node):
                 if not scalar.constant:
-                    found.setdefault(scalar.sql.sql(), scalar.sql)
+                    found.setdefault(to_sql(scalar.sql), scalar.sql)
     return tuple(found.values())
 
 
@@ -196,8 +196,8 @@ def _sorting(node: exp.Window, scope: Scope, windows: Windows) -> _Sorting:
     rows = frame is not None and frame.args["kind"] == "ROWS"
     breaks_ties = not isinstance(function, _RANKS) and (rows or not isinstance(function, _AGGREGATES))
     if breaks_ties:
-        listed = {entry.this.sql() for entry in ordered}
-        ordered += [exp.Ordered(this=t.copy(), nulls_first=False) for t in windows.ties if t.sql() not in listed]
+        listed = {to_sql(entry.this) for entry in ordered}
+        ordered += [exp.Ordered(this=t.copy(), nulls_first=False) for t in windows.ties if to_sql(t) not in listed]
     return _Sorting(
         by=tuple(by),
         ordered=tuple(ordered),
