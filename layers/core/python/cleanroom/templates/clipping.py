@@ -83,6 +83,8 @@ def clipping_of(draft: Draft) -> Clipping:
     ]
     if "rows with other keys" in draft.texts:
         words.append("rows whose keys are not in the declared domain are left out")
+    if not any(_cutting(draft)):
+        words.append("no bound can cut anything off: a clipping_estimate has nothing to measure, and costs nothing")
     return Clipping(
         max_groups=draft.bounds.max_groups if draft.keys else None,
         max_rows=draft.bounds.max_rows if counts_rows else None,
@@ -174,21 +176,29 @@ class _Histogram:
     entity_class: exp.Expr
 
 
-def _histograms(draft: Draft) -> list[_Histogram]:
-    """Return the histograms of a draft, each bound that can cut something off once."""
-    found: list[_Histogram] = []
+def _cutting(draft: Draft) -> tuple[list[DraftColumn], list[DraftColumn], list[DraftColumn]]:
+    """Return the columns of which a bound on rows, on groups, or a range can cut something off."""
     k, m, most = draft.bounds.max_groups, draft.bounds.max_rows, draft.most_rows
     rows = [c for c in draft.columns if c.part.kind is not PartKind.ENTITIES]
-    if rows and not (most is not None and most <= m):
-        found.append(_contributions(draft, rows, bound="rows"))
     groups = [c for c in draft.columns if c.part.kind is PartKind.ENTITIES]
-    if groups and draft.keys and not (most is not None and most <= k):
+    return (
+        rows if most is None or most > m else [],
+        groups if draft.keys and (most is None or most > k) else [],
+        [c for c in draft.columns if (argument := _range(c)[0]) is not None and _can_be_outside(argument.sql)],
+    )
+
+
+def _histograms(draft: Draft) -> list[_Histogram]:
+    """Return the histograms of a draft, each bound that can cut something off once."""
+    rows, groups, ranges = _cutting(draft)
+    found: list[_Histogram] = []
+    if rows:
+        found.append(_contributions(draft, rows, bound="rows"))
+    if groups:
         found.append(_contributions(draft, groups, bound="groups"))
     asked: dict[str, tuple[DraftColumn, list[str]]] = {}
-    for c in draft.columns:
-        argument, _, _ = _range(c)
-        if argument is not None and _can_be_outside(argument.sql):
-            asked.setdefault(c.part.argument_key, (c, []))[1].extend(c.asked)
+    for c in ranges:
+        asked.setdefault(c.part.argument_key, (c, []))[1].extend(c.asked)
     found += [
         _values(c, tuple(dict.fromkeys(labels)), number=number) for number, (c, labels) in enumerate(asked.values())
     ]
