@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-import msgspec.inspect
 
 from cleanroom.errors import InvalidRequestError
+from cleanroom.use_cases.unfit_arguments import sentence_of
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Names = Annotated[tuple[Name, ...], msgspec.Meta(max_length=100)]
-RunId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+_RUN_ID = r"^[A-Za-z0-9_-]{8,64}$"
+RunId = Annotated[str, msgspec.Meta(pattern=_RUN_ID)]
 TemplateText = Annotated[str, msgspec.Meta(min_length=1, max_length=65_536)]
+
+_PATTERNS = {_RUN_ID: "8 to 64 of the letters a to z and A to Z, digits, _ and -"}
 
 
 class Arguments(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -213,10 +215,6 @@ class AddNoise(CleanRoomArguments, frozen=True, kw_only=True):
     run_id: RunId | None = None
 
 
-# msgspec quotes the value here, and nowhere else; the value may hold anything, the end of the sentence included.
-_NOT_ONE_OF = re.compile(r"Invalid enum value .*( - at `[^`]*`)\Z", re.DOTALL)
-_UNKNOWN_ARGUMENT = re.compile(r"Object contains unknown field `[^`]*`\Z")
-
 ArgumentsT = TypeVar("ArgumentsT", bound=Arguments)
 
 
@@ -230,25 +228,8 @@ def parse_arguments(kind: type[ArgumentsT], body: bytes) -> ArgumentsT:
     try:
         return msgspec.json.decode(body or b"{}", type=kind)
     except msgspec.ValidationError as error:
-        raise InvalidRequestError(f"the arguments do not fit: {_sentence(kind, str(error))}") from error
+        raise InvalidRequestError(
+            f"the arguments do not fit: {sentence_of(kind, str(error), patterns=_PATTERNS)}"
+        ) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequestError("the body is not valid JSON") from error
-
-
-def _sentence(kind: type[Arguments], said: str) -> str:
-    """Return what the decoder said, without the value, and with what is possible instead where that is known."""
-    described = msgspec.inspect.type_info(kind)
-    fields = described.fields if isinstance(described, msgspec.inspect.StructType) else ()
-    taken = {field.encode_name: field.type for field in fields}
-    if _UNKNOWN_ARGUMENT.match(said) is not None:
-        return f"{said}; the arguments are {', '.join(taken)}" if taken else f"{said}; there are no arguments"
-    not_one_of = _NOT_ONE_OF.match(said)
-    if not_one_of is None:
-        return said
-    place = not_one_of.group(1)
-    declared = taken.get(place.removeprefix(" - at `$.").removesuffix("`").partition("[")[0])
-    if isinstance(declared, msgspec.inspect.VarTupleType):
-        declared = declared.item_type
-    possible = declared.values if isinstance(declared, msgspec.inspect.LiteralType) else ()
-    choices = f"; possible are {', '.join(str(value) for value in possible)}" if possible else ""
-    return f"Invalid value{place}{choices}"

@@ -45,7 +45,9 @@ def handle_schedule(event: dict[str, Any], services: TaskServices) -> bytes:
     try:
         asked = msgspec.convert(event, ScheduledTask)
     except msgspec.ValidationError as error:
-        raise InvalidRequestError(f"the event does not fit: {error}") from error
+        raise InvalidRequestError(
+            "the event is none of the schedule's: it has a task, open_window, and a scheduled_time with its zone"
+        ) from error
     if asked.scheduled_time.tzinfo is None:
         raise InvalidRequestError("the scheduled time names no time zone")
     task = open_window(asked.scheduled_time, services)

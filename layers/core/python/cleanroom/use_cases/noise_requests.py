@@ -51,7 +51,7 @@ def handle_invocation(event: dict[str, Any], services: NoiseServices) -> bytes:
     try:
         asked = msgspec.convert(event, ReleaseRequest | AnswerRequest | ReplayRequest | RefusalRequest)
     except msgspec.ValidationError as error:
-        raise InvalidRequestError(f"the event does not fit: {error}") from error
+        raise InvalidRequestError("the event is none of those that run_template sends") from error
     if isinstance(asked, ReleaseRequest):
         return answer_of_release(release_run(asked.run_id, services))
     if isinstance(asked, AnswerRequest):
