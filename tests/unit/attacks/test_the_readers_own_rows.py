@@ -86,3 +86,38 @@ def test_which_public_rows_a_limit_keeps_is_no_chance(sql, expected):
         (measurement,) = plan.measurements
         (row,) = engine.exact(measurement)
         assert row["c0"] == expected
+
+
+@pytest.mark.parametrize("zeros", [(0.0, -0.0), (-0.0, 0.0)])
+def test_a_public_group_is_shown_alike_whichever_row_comes_first(zeros):
+    """Before: -0.0 where the engine met that row first, which is chance where several threads read."""
+    plan = compiled(
+        "SELECT s.weight, COUNT(*) AS n FROM airline.customers c JOIN shop.segments s ON c.hashed_email = s.email "
+        "GROUP BY s.weight"
+    )
+    engine = Engine(customers=[("a",)], segments=[("a", "s", zero) for zero in zeros])
+    engine.load(plan)
+    (measurement,) = plan.measurements
+    assert str(engine.exact(measurement)) == "[{'k0': 0.0, 'c0': 2048}]"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT VAR_POP(age) AS v FROM airline.customers",
+        "SELECT status, AVG(age) AS a, VAR_POP(age) AS v FROM airline.customers GROUP BY status",
+    ],
+)
+def test_an_entity_with_more_rows_than_its_steps_have_bits_fails_no_run(sql):
+    """Before: Out of Range, past 2^35 rows of one entity in a join without an end: the run failed, for that entity."""
+    plan = compiled(sql)
+    (measurement,) = plan.measurements
+    engine = Engine(customers=[("a", "gold", "x", 100), ("a", "gold", "x", 3)])
+    engine.load(plan)
+    often = 40_000_000_000
+    text = measurement.exact_sql.replace("COUNT(", f"{often} * COUNT(")
+    text = text.replace("COALESCE(SUM_NO_OVERFLOW(", f"{often} * COALESCE(SUM_NO_OVERFLOW(")
+    assert text.count(str(often)) >= 3
+    answer = engine.connection.execute(text).fetchall()
+    for place, column in enumerate(measurement.columns, start=len(measurement.keys)):
+        assert 0 < sum(abs(row[place]) for row in answer) <= column.sensitivity

@@ -279,7 +279,7 @@ def _totals(draft: Draft, source: str) -> exp.Select:
         value = column(f"s{number}", "p") if c.part.kind is PartKind.SUM else count
         steps = c.finer if c.vector is not None else 1 if c.part.kind is PartKind.SUM else unit
         if steps > 1:
-            value = integer(steps) if every else fragment(":v * :u", v=value, u=integer(steps))
+            value = integer(steps) if every else _in_steps(value, steps)
         rows = draft.bounds.max_groups * (1 if entities else draft.bounds.max_rows)
         scale = _scale_name(families[family], c.gaussian)
         scaled = _scaled(draft, value, count=count, rows=rows, scale=scale, gaussian=c.gaussian)
@@ -289,6 +289,17 @@ def _totals(draft: Draft, source: str) -> exp.Select:
     if draft.keys:
         query = query.group_by(*(column(n, "p") for n in names), copy=False)
     return query
+
+
+def _in_steps(value: exp.Expr, steps: int) -> exp.Expr:
+    """Return a count or a sum in finer steps, within 64 bits: nearer to 0 where they would not hold it.
+
+    Only a join with more than 2^35 rows for one entity comes there. It must not fail: that would tell of the entity.
+    """
+    most = 2**63 // steps - 1
+    return fragment(
+        "LEAST(GREATEST(:v, :lo), :hi) * :u", v=value, lo=integer(-most), hi=integer(most), u=integer(steps)
+    )
 
 
 def _scaled(draft: Draft, value: exp.Expr, *, count: exp.Expr, rows: int, scale: str, gaussian: bool) -> exp.Expr:

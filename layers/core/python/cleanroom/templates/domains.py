@@ -18,6 +18,9 @@ from cleanroom.templates.trees import column, fragment, integer, named
 
 MOST_COMBINATIONS = 1_000_000
 
+STANDARD_DOUBLE = "CASE WHEN :a = 0e0 THEN 0e0 WHEN ISNAN(:a) THEN CAST('nan' AS DOUBLE) ELSE :a END"
+"""A key that is the same to the bit for 0 and -0, and for all NaN: the engine would show whichever row came first."""
+
 _MOST_CODED = 1_000
 
 _ALL_BOOLEANS = 3
@@ -131,12 +134,17 @@ def _listed(factor: Factor, natives: list[str]) -> exp.Expr:
     return exp.select(named(cast, name)).from_(values, copy=False)
 
 
+def _standard(expression: exp.Expr, native: str) -> exp.Expr:
+    """Return a key of a public relation in the engine's type of it, equal keys being the same to the bit."""
+    value = exp.Cast(this=expression.copy(), to=exp.DataType.build(native, dialect="duckdb"))
+    return fragment(STANDARD_DOUBLE, a=value) if native == "DOUBLE" else value
+
+
 def _drawn(factor: Factor, natives: list[str]) -> exp.Expr:
     """Return the distinct tuples of a public relation; with the row of NULLs that an outer join may add."""
     sources = factor.drawn or ()
     expressions = [
-        named(exp.Cast(this=s.expression.copy(), to=exp.DataType.build(natives[p], dialect="duckdb")), key_name(p))
-        for p, s in zip(factor.keys, sources, strict=True)
+        named(_standard(s.expression, natives[p]), key_name(p)) for p, s in zip(factor.keys, sources, strict=True)
     ]
     query: exp.Query = exp.select(*expressions).from_(sources[0].item.copy(), copy=False).distinct()
     if any(s.outer for s in sources):

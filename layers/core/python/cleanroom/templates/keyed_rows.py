@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlglot import exp
 
 from cleanroom.rooms.tables import ColumnType
-from cleanroom.templates.domains import coded, inside, key_name
+from cleanroom.templates.domains import STANDARD_DOUBLE, coded, inside, key_name
 from cleanroom.templates.draft import Draft
 from cleanroom.templates.scalars import Scalar, cast, combine
 from cleanroom.templates.trees import bracketed, column, fragment, named
@@ -45,8 +45,7 @@ def standard_key(key: Scalar) -> Scalar:
     if key.type is None:
         return cast(key, ColumnType.INTEGER)
     if key.type is ColumnType.DOUBLE:
-        text = "CASE WHEN :a = 0e0 THEN 0e0 WHEN ISNAN(:a) THEN CAST('nan' AS DOUBLE) ELSE :a END"
-        return combine(text, kind=ColumnType.DOUBLE, span=key.span, nullable=key.nullable, a=key)
+        return combine(STANDARD_DOUBLE, kind=ColumnType.DOUBLE, span=key.span, nullable=key.nullable, a=key)
     return cast(key, ColumnType.DOUBLE if key.type is ColumnType.DECIMAL else key.type)
 
 
