@@ -137,7 +137,7 @@ def _quote():
     ]
     return (
         _table(["paid for", "epsilon"], [*lines, ["**all**", f"**{quote['epsilon']:g}**"]])
-        + f"\n\n`runs_left`: {quote['runs_left']}.\n\n"
+        + f"\n\n`runs_left`: {quote['runs_left']}, by the limit `{quote['runs_left_limit']['limit']}`.\n\n"
         + _table(["measured per carrier", "noise", "its scale, in steps", "95 % of the noise"], errors)
     )
 

@@ -39,6 +39,7 @@ def test_a_budget_that_counts_rho_holds_as_many_runs_as_its_quote_says():
     assert (first["epsilon"], first["delta"]) == (1.0, 2e-06), "both prices are told, whichever counts"
     assert first["rho_delta"] == 0, "the delta of Gaussian noise is spent once, in the conversion"
     assert first["runs_left"] == limit.rho_steps // round(first["rho"] * RHO_STEPS) == 3
+    assert first["runs_left_limit"] == {"limit": "privacy_budget", "counts": "rho", "party_name": "agency"}
     for left in (2, 1, 0):
         status, release = run(house)
         assert status == 200
@@ -57,7 +58,7 @@ def test_a_view_shows_both_units_and_what_is_left_of_the_one_that_counts():
     house = furnished(settings=BY_RHO)
     run(house)
     shown = budget(house)
-    assert (shown["spent"], shown["remaining"]) == (1.0, None)
+    assert (shown["spent"], shown["remaining"], shown["remaining_limit"]) == (1.0, None, None)
     assert shown["remaining_rho"] == pytest.approx(shown["rho_limit"] - shown["spent_rho"])
     set_settings(house, GAUSSIAN)
     shown = budget(house)
@@ -85,12 +86,14 @@ def test_private_groups_cost_their_delta_beside_rho():
     # COUNT(*) and the number of entities, each Laplace noise of epsilon 0.5: rho 0.125 each.
     assert (asked["rho"], asked["rho_delta"], asked["epsilon"]) == (0.25, 0.0005, 1.0)
     assert asked["runs_left"] == 1, "0.0005 of 0.001 is the conversion's"
+    assert asked["runs_left_limit"] == {"limit": "privacy_budget", "counts": "delta", "party_name": "agency"}
 
 
 def test_a_lifetime_limit_goes_on_counting_epsilon():
     house = furnished(settings=BY_RHO | {"lifetime_budget": 2})
-    assert quote(house)["runs_left"] == 2
-    assert budget(house)["remaining"] == 2.0
+    asked = quote(house)
+    assert (asked["runs_left"], asked["runs_left_limit"]["limit"]) == (2, "lifetime_budget")
+    assert (budget(house)["remaining"], budget(house)["remaining_limit"]) == (2.0, "lifetime_budget")
     assert [run(house)[0] for _ in range(3)] == [200, 200, 402]
 
 

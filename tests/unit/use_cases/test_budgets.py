@@ -37,8 +37,11 @@ def test_a_lifetime_budget_outlives_every_window():
     assert "not renewed" in answer["message"]
     (budget,) = house("agency", "consumer", "view_remaining_privacy_budget", cleanroom_name="room")["budgets"]
     assert (budget["privacy_budget"], budget["spent"], budget["remaining"]) == (10.0, 0.0, 1.0)
+    assert budget["remaining_limit"] == "lifetime_budget"
     assert (budget["lifetime_budget"], budget["lifetime_epsilon"]) == (5, 4.0)
-    assert house("agency", "consumer", "quote_analysis", **BY_CARRIER)["runs_left"] == 0
+    quote = house("agency", "consumer", "quote_analysis", **BY_CARRIER)
+    binding = {"limit": "lifetime_budget", "counts": "epsilon", "party_name": "agency"}
+    assert (quote["runs_left"], quote["runs_left_limit"]) == (0, binding)
     house("airline", "provider", "set_privacy_settings", cleanroom_name="room", party_name="agency",
           privacy_settings=LIMITED | {"lifetime_budget": 6})  # fmt: skip
     assert run(house)[0] == 200
@@ -77,6 +80,8 @@ def test_a_room_budget_limits_all_parties_together_from_the_rooms_beginning():
     assert run(house, "broker")[0] == 200
     quote = house("broker", "consumer", "quote_analysis", **BY_CARRIER)
     assert (quote["runs_left"], quote["budget"]["remaining"]) == (0, 1.0)
+    assert quote["runs_left_limit"] == {"limit": "room_budget", "counts": "epsilon", "party_name": None}
+    assert quote["budget"]["remaining_limit"] == "room_budget"
     status, answer = run(house)
     refusal = answer["error"]
     assert (status, refusal["limit"], refusal["party_name"]) == (402, "room_budget", None)

@@ -58,6 +58,7 @@ def test_a_join_of_two_consumers_tables_is_priced_by_the_stricter_and_charged_to
     assert quote["epsilon"] == 0.5
     assert [b["party_name"] for b in quote["budgets"]] == ["airline@hotel", "airline@shop"]
     assert quote["runs_left"] == 2
+    assert quote["runs_left_limit"] == {"limit": "privacy_budget", "counts": "epsilon", "party_name": "airline@shop"}
     release = house("airline", "provider", "submit_analysis_request", **BOTH)
     assert abs(release["rows"][0][0] - 200) < 60
     assert spent(house) == {"airline@hotel": 0.5, "airline@shop": 0.5}

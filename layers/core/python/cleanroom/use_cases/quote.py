@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 
 def quote_analysis(arguments: RunArguments, party: str, services: RunServices) -> dict[str, object]:
-    """Return price by part, expected error of each measured number, and how many such runs the budget still holds.
+    """Return price by part, expected error of each measured number, and how many such runs the budgets still hold.
 
+    `runs_left_limit` is the limit that binds first: its name as in a refusal, what it counts, and whose budget it is.
     The same code prices the charge. No table is read, nothing is charged. Where the same question over the same data
     was paid for before, the price is 0, `replay` says why, and `parts` are what fresh noise would cost.
     """
@@ -30,6 +31,7 @@ def quote_analysis(arguments: RunArguments, party: str, services: RunServices) -
     budgets = budget_views(standing, renewal=services.renewal, clock=services.clock)
     stored = stored_answer(prepared, services)
     price = plan.price.micro_epsilon
+    left = runs_left(prepared.payers, standing)
     return {
         "cleanroom_name": prepared.room,
         "template_name": prepared.template,
@@ -48,7 +50,8 @@ def quote_analysis(arguments: RunArguments, party: str, services: RunServices) -
         "post_processing": post_view(plan),
         "entity": plan.entity,
         **rho_view(ZERO_RHO if stored else plan.rho_price),
-        "runs_left": runs_left(prepared.payers, standing),
+        "runs_left": None if left is None else left.runs,
+        "runs_left_limit": None if left is None else left.as_json(),
         "budget": budgets[0],
         "budgets": budgets,
         "notes": list(plan.notes),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cleanroom.errors import ForbiddenError, InvalidRequestError
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from cleanroom.rooms.ledger import RoomStanding, Spending, Standing
     from cleanroom.use_cases.arguments import CleanRoomArguments, SetPrivacySettings, SetRoomBudget
     from cleanroom.use_cases.charge import Payer
+
+_WINDOW_LIMIT = "privacy_budget"
+"""What refusals call a limit of the window: of epsilon, of rho, or of delta."""
 
 
 def provider_run_key(room: str, *, provider: str, consumer: str) -> BudgetKey:
@@ -120,9 +124,9 @@ def room_budget_view(room: RoomStanding | None) -> dict[str, object] | None:
 def budget_views(standing: Standing, *, renewal: Renewal, clock: Clock) -> list[dict[str, object]]:
     """Return budgets of one room: limit, spent and remaining epsilon of a window, and lifetime totals.
 
-    `remaining` is the epsilon that a run could still cost: the least of what window, lifetime and room have left. Where
-    rho is what counts in a window, `remaining_rho` is left of `rho_limit` there; `remaining` is that of the others, and
-    None without them.
+    `remaining` is the epsilon that a run could still cost: the least of what window, lifetime and room have left, and
+    `remaining_limit` says which of them that is. Where rho is what counts in a window, `remaining_rho` is left of
+    `rho_limit` there; `remaining` is that of the others, and None without them.
     """
     suspended = standing.task.status is TaskStatus.SUSPENDED
     is_over = standing.window != standing.task.window
@@ -132,6 +136,7 @@ def budget_views(standing: Standing, *, renewal: Renewal, clock: Clock) -> list[
         settings = standing.records[key].settings
         limit = limit_micro_epsilon(settings.privacy_budget)
         left = [*_left_of_epsilon(settings, spending), *_left_in_room(standing.room)]
+        binding, remaining = min(left, key=lambda one: one[1], default=(None, None))
         rho_limit, spent_rho = rho_limit_of(settings), spending.window_rho.rho_steps
         views.append(
             {
@@ -140,7 +145,8 @@ def budget_views(standing: Standing, *, renewal: Renewal, clock: Clock) -> list[
                 "differential": int(settings.differential),
                 "privacy_budget": limit / 1e6,
                 "spent": spending.window.micro_epsilon / 1e6,
-                "remaining": max(0, min(left)) / 1e6 if left else None,
+                "remaining": None if remaining is None else max(0, remaining) / 1e6,
+                "remaining_limit": binding,
                 "accounting": settings.accounting.value,
                 "spent_rho": spent_rho / RHO_STEPS,
                 "rho_limit": None if rho_limit is None else rho_limit.rho_steps / RHO_STEPS,
@@ -156,40 +162,75 @@ def budget_views(standing: Standing, *, renewal: Renewal, clock: Clock) -> list[
     return views
 
 
-def runs_left(payers: Sequence[Payer], standing: Standing) -> int | None:
-    """Return how many more runs all limits hold that cost what these budgets pay for one; None for a free one.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunsLeft:
+    """How many runs one limit still holds.
 
-    Runs without a release, which are limited too, are not looked at.
+    Attributes:
+        runs: >= 0.
+        limit: its name, as in the refusal `budget_exhausted`.
+        counts: what it limits: `epsilon`, `delta` or `rho`.
+        party_name: whose budget it is; None for a room's.
     """
-    left: list[tuple[int, int]] = []
+
+    runs: int
+    limit: str
+    counts: str
+    party_name: str | None
+
+    def as_json(self) -> dict[str, object]:
+        """Return which limit it is."""
+        return {"limit": self.limit, "counts": self.counts, "party_name": self.party_name}
+
+
+def runs_left(payers: Sequence[Payer], standing: Standing) -> RunsLeft | None:
+    """Return what the limit that binds first holds of runs that cost what these budgets pay for one.
+
+    None where nothing limits them: a free run. Runs without a release, which are limited too, are not looked at.
+    """
+    found: list[RunsLeft] = []
+
+    def limited(limit: str, left: int, price: int, *, counts: str, party: str | None) -> None:
+        if price:
+            found.append(RunsLeft(runs=max(0, left) // price, limit=limit, counts=counts, party_name=party))
+
     for payer in payers:
         settings, spending = standing.records[payer.budget].settings, standing.spending[payer.budget]
-        limit, price, rho = rho_limit_of(settings), payer.price, payer.rho_price
-        left += [(one, price.micro_epsilon) for one in _left_of_epsilon(settings, spending)]
-        if limit is None:
-            left.append((WINDOW_DELTA_STEPS - spending.window.delta_steps, price.delta_steps))
+        rho_limit, price, rho, party = rho_limit_of(settings), payer.price, payer.rho_price, payer.budget.party
+        for name, left in _left_of_epsilon(settings, spending):
+            limited(name, left, price.micro_epsilon, counts="epsilon", party=party)
+        if rho_limit is None:
+            left = WINDOW_DELTA_STEPS - spending.window.delta_steps
+            limited(_WINDOW_LIMIT, left, price.delta_steps, counts="delta", party=party)
         else:
-            left.append((limit.rho_steps - spending.window_rho.rho_steps, rho.rho_steps))
-            left.append((limit.delta_steps - spending.window_rho.delta_steps, rho.delta_steps))
+            left = rho_limit.rho_steps - spending.window_rho.rho_steps
+            limited(_WINDOW_LIMIT, left, rho.rho_steps, counts="rho", party=party)
+            left = rho_limit.delta_steps - spending.window_rho.delta_steps
+            limited(_WINDOW_LIMIT, left, rho.delta_steps, counts="delta", party=party)
     together = sum(payer.price.micro_epsilon for payer in payers)
-    left += [(one, together) for one in _left_in_room(standing.room)]
-    return min((max(0, amount) // price for amount, price in left if price), default=None)
+    for name, left in _left_in_room(standing.room):
+        limited(name, left, together, counts="epsilon", party=None)
+    return min(found, key=lambda one: one.runs, default=None)
 
 
-def _left_of_epsilon(settings: PrivacySettings, spending: Spending) -> list[int]:
-    """Return what each limit of a budget that counts epsilon has left, in micro-epsilon."""
+def _left_of_epsilon(settings: PrivacySettings, spending: Spending) -> list[tuple[str, int]]:
+    """Return what each limit of a budget that counts epsilon has left, in micro-epsilon, by its name."""
     left = []
     if settings.accounting is Accounting.EPSILON:
-        left.append(limit_micro_epsilon(settings.privacy_budget) - spending.window.micro_epsilon)
+        left.append((_WINDOW_LIMIT, limit_micro_epsilon(settings.privacy_budget) - spending.window.micro_epsilon))
     if settings.lifetime_budget is not None:
-        left.append(limit_micro_epsilon(settings.lifetime_budget) - spending.lifetime.micro_epsilon)
+        spent = spending.lifetime.micro_epsilon
+        left.append(("lifetime_budget", limit_micro_epsilon(settings.lifetime_budget) - spent))
     return left
 
 
-def _left_in_room(room: RoomStanding | None) -> list[int]:
-    """Return what each limit of a room has left, in micro-epsilon."""
+def _left_in_room(room: RoomStanding | None) -> list[tuple[str, int]]:
+    """Return what each limit of a room has left, in micro-epsilon, by its name."""
     if room is None:
         return []
     budget = room.record.budget
-    limits = ((budget.per_window, room.window), (budget.lifetime, room.lifetime))
-    return [limit_micro_epsilon(limit) - spent.micro_epsilon for limit, spent in limits if limit is not None]
+    limits = (
+        ("room_budget", budget.per_window, room.window),
+        ("lifetime_room_budget", budget.lifetime, room.lifetime),
+    )
+    return [(n, limit_micro_epsilon(limit) - spent.micro_epsilon) for n, limit, spent in limits if limit is not None]
