@@ -23,17 +23,21 @@ from cleanroom.rooms.settings import NoiseMechanism
 from cleanroom.templates.compile import compile_query
 from cleanroom.templates.template import CompileContext, RenderedQuery, Template
 from tests.soundness import meaning as mean
+from tests.soundness.databases import arrow, random_crowd, random_rows
 from tests.soundness.features import RELATIONS
-from tests.soundness.owners import entities, without, wrongly_unique
+from tests.soundness.joining import Labelling, StoredLabels, same_entities
+from tests.soundness.owners import entities, labels, without, wrongly_unique
 from tests.soundness.parts import SUMS, Aggregate, Part
 from tests.soundness.queries import Query, random_query
 from tests.soundness.reference import Group, Measured, bounds
 from tests.soundness.reference_bins import Bins, Histogram, bins_of
 from tests.soundness.reference_grids import grid_of
-from tests.soundness.schemas import READER, arrow, random_rows
+from tests.soundness.schemas import READER
 from tests.unit.attacks.neighbours import LeakError, check_price, compare
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cleanroom.templates.plan import MeasuredColumn, Measurement, Plan
     from tests.soundness.schemas import Rows, Schema
 
@@ -41,6 +45,11 @@ RUN_KEY = 7
 DIGITS = 6
 """A receipt rounds its clamps to so many digits: a range that has as many may be another, and is not compared."""
 OF_BINS = "STRUCT(b INTEGER, n BIGINT)[]"
+LABELLED = 3
+"""Databases of a query whose joined entities the product labels, and their neighbours; those of others the reference:
+the product takes a twentieth of a second for each."""
+CROWDS = 0.2
+"""Share of the queries without windows that are asked of a crowd, too."""
 TINY = 1e-9
 """Deviation of no noise, where there must be some."""
 ARROW_OF = {
@@ -103,16 +112,19 @@ class Bench:
     def __init__(self) -> None:
         self.connection = duckdb.connect(config={"threads": 1})
         self.connection.execute("SET TimeZone = 'UTC'")
+        self.stored_labels = StoredLabels()
 
-    def load(self, plan: Plan, schema: Schema, database: Rows) -> None:
+    def load(self, plan: Plan, schema: Schema, database: Rows, *, labelled: Labelling = labels) -> None:
         """Give the tables of one database the names, and the columns, that the plan says it reads."""
         for use in plan.tables:
-            table = arrow(schema.named(use.table.name), database[use.table.name])
+            table = arrow(schema.named(use.table.name), database[use.table.name], labelled)
             self.connection.register(use.relation, table.select(use.columns))
 
-    def exact(self, plan: Plan, schema: Schema, database: Rows) -> tuple[Tables, dict[str, list[tuple[Any, ...]]]]:
+    def exact(
+        self, plan: Plan, schema: Schema, database: Rows, *, labelled: Labelling = labels
+    ) -> tuple[Tables, dict[str, list[tuple[Any, ...]]]]:
         """Return the exact tables of a plan on one database, as the engine's own rows, too."""
-        self.load(plan, schema, database)
+        self.load(plan, schema, database, labelled=labelled)
         tables, given = {}, {}
         for m in plan.measurements:
             answer = self.connection.execute(m.exact_sql, {"run_key": RUN_KEY} if "$run_key" in m.exact_sql else None)
@@ -121,12 +133,24 @@ class Bench:
             tables[m.name] = _table(m, names, types, given[m.name])
         return tables, given
 
-    def exact_of_many(self, plan: Plan, schema: Schema, databases: list[Rows]) -> list[Tables]:
-        """Return the exact tables on each database: the same query as a lateral subquery of their numbers."""
+    def exact_of_many(
+        self, plan: Plan, schema: Schema, databases: list[Rows], *, labelled: Mapping[int, Labelling]
+    ) -> list[Tables]:
+        """Return the exact tables on each database: the same query as a lateral subquery of their numbers.
+
+        Args:
+            plan: of the query.
+            schema: of the room.
+            databases: any number of them.
+            labelled: what joins the rows of a database into entities, where that is not the reference.
+        """
         self.connection.register("worlds_", pa.table({"w": range(len(databases))}))
         for use in plan.tables:
             linked = schema.named(use.table.name)
-            parts = [arrow(linked, d[use.table.name]).select(use.columns) for d in databases]
+            parts = [
+                arrow(linked, d[use.table.name], labelled.get(i, labels)).select(use.columns)
+                for i, d in enumerate(databases)
+            ]
             numbered = [t.append_column("world_", pa.array([i] * len(t), pa.int64())) for i, t in enumerate(parts)]
             self.connection.register(use.relation, pa.concat_tables(numbered))
         found: list[Tables] = [{} for _ in databases]
@@ -190,8 +214,10 @@ def _table(m: Measurement, names: tuple[str, ...], types: tuple[str, ...], given
     rows: dict[Group, tuple[Any, ...]] = {}
     for row in given:
         group = tuple(map(mean.standard, row[:width]))
-        if group in rows:
+        if group in rows:  # it would get noise twice
             raise UnsoundError("a group appears twice")
+        if m.partition_selection is not None and any(isinstance(key, float) and repr(key) == "-0.0" for key in row):
+            raise UnsoundError("a private group is -0: which of 0 and -0 stands for it would show the order of rows")
         rows[group] = row[width:]
     return Table(names=names, types=types, rows=rows)
 
@@ -557,6 +583,7 @@ def check_one(
     databases: int,
     mistake: Callable[[Plan], Plan] = lambda plan: plan,
     compiling: Callable[[Query], Plan] = compiled,
+    labelling: Labelling | None = None,
     meanings: bool = True,
 ) -> Found | None:
     """Check one query on random databases and their neighbours; None where nothing is wrong.
@@ -569,6 +596,7 @@ def check_one(
         databases: how many.
         mistake: planted in the plan.
         compiling: makes the plan; another one for mistakes that are planted in what is compiled.
+        labelling: joins rows into entities, instead of the product; for mistakes that are planted there.
         meanings: whether plans are compared with the reference, and not neighbours alone.
     """
     try:
@@ -594,15 +622,24 @@ def check_one(
     for number, database in enumerate(many):
         people = entities(query.schema, database)
         fewer += [(number, e) for e in rng.sample(people, min(1, len(people)))]
+    joined = [query.schema.named(use.table.name) for use in plan.tables if use.needs_labels]
     place, entity = 0, None
     try:
         check_price(plan)
+        looked = range((databases if labelling else min(LABELLED, databases)) if joined else 0)
+        how = dict.fromkeys(looked, labelling or bench.stored_labels)
+        how |= {databases + i: how[of] for i, (of, _) in enumerate(fewer) if of in how}
+        for place in looked if meanings else ():
+            if not all(same_entities(t, many[place][t.name], how[place]) for t in joined):
+                raise UnsoundError("rows are joined into other entities")
+            counted["joined"] += 1
+        place = 0
         # The order of rows says nothing: alone they are asked in reverse, and without an entity in any order.
-        alone, given = bench.exact(plan, query.schema, {name: rows[::-1] for name, rows in many[0].items()})
+        turned = {name: rows[::-1] for name, rows in many[0].items()}
+        alone, given = bench.exact(plan, query.schema, turned, labelled=how.get(0, labels))
         left = [without(query.schema, many[i], e, orphans=rng.random() < 0.3) for i, e in fewer]
-        shuffled = [{name: rng.sample(rows, len(rows)) for name, rows in less.items()} for less in left]
-        worlds = [*many, *shuffled]
-        tables = bench.exact_of_many(plan, query.schema, worlds)
+        worlds = [*many, *(_shuffled(rng, less) for less in left)]
+        tables = bench.exact_of_many(plan, query.schema, worlds, labelled=how)
         if alone != tables[0]:
             raise UnsoundError("alone and among others a database gives different tables")
         for place, database in enumerate(many if meanings else []):
@@ -624,9 +661,34 @@ def check_one(
             place, entity = neighbour
             check_neighbours(plan, query, tables[place], tables[number])
             counted["neighbours"] += 1
+        place, entity = 0, None
+        if " OVER (" in query.sql or rng.random() < CROWDS:
+            many = [random_crowd(rng, query.schema)]
+            check_crowd(query, plan, many[0], rng, bench)
+            counted["crowds"] += 1
     except (UnsoundError, LeakError, duckdb.Error) as failure:
         return Found(what=f"{type(failure).__name__}: {failure}", query=query, database=many[place], entity=entity)
     return None
+
+
+def check_crowd(query: Query, plan: Plan, crowd: Rows, rng: random.Random, bench: Bench) -> None:
+    """Compare a database of hundreds of rows that are alike with itself in another order, and with neighbours.
+
+    Raises:
+        UnsoundError: the engine's chance shows, or an entity moves more than is declared.
+    """
+    people = entities(query.schema, crowd)
+    left = [without(query.schema, crowd, e) for e in rng.sample(people, min(2, len(people)))]
+    worlds = [crowd, _shuffled(rng, crowd), *left]
+    one, again, *fewer = bench.exact_of_many(plan, query.schema, worlds, labelled={})
+    if one != again:
+        raise UnsoundError("in another order of its rows a database gives different tables")
+    for tables in fewer:
+        check_neighbours(plan, query, one, tables)
+
+
+def _shuffled(rng: random.Random, database: Rows) -> Rows:
+    return {name: rng.sample(rows, len(rows)) for name, rows in database.items()}
 
 
 def check_many(

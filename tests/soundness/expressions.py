@@ -82,6 +82,7 @@ class Expression:
         entity: whether it is the entity of the row.
         column: whether it is a column of a table as it is.
         keys: the declared keys that it is part of, where it is such a column.
+        spelled: whether it was made so that one value comes in several texts.
     """
 
     sql: str
@@ -95,6 +96,7 @@ class Expression:
     entity: bool = False
     column: bool = False
     keys: frozenset[KeyPart] = frozenset()
+    spelled: bool = False
 
 
 def key_parts(columns: Iterable[Expression]) -> dict[KeyPart, Expression]:
@@ -310,6 +312,7 @@ PRODUCTIONS: list[Production] = [
     Production(T.BOOLEAN, "({} OR {})", (T.BOOLEAN, T.BOOLEAN), mean.either, lazy=True),
     Production(T.BOOLEAN, "({} IS TRUE)", (T.BOOLEAN,), lambda a: a is True, lazy=True),
     Production(T.BOOLEAN, "({} IN (0, 1, 7))", (T.INTEGER,), lambda a: mean.among(a, 0, 1, 7), lazy=True),
+    Production(T.BOOLEAN, "({} IN (-0.0, 0.0, 1.5))", (T.DOUBLE,), lambda a: mean.among(a, 0.0, 1.5), lazy=True),
     Production(T.BOOLEAN, "({} NOT IN ('a', 'X'))", (T.TEXT,), lambda a: not mean.among(a, "a", "X")),
     Production(T.BOOLEAN, "({} IN ('a', NULL))", (T.TEXT,), lambda a: mean.among(a, "a", None), lazy=True),
     *(
@@ -395,15 +398,23 @@ BY_TYPE: dict[ColumnType, list[Production]] = {kind: [p for p in PRODUCTIONS if 
 
 LITERALS: dict[ColumnType, list[tuple[str, Any]]] = {
     T.TEXT: [("'a'", "a"), ("'gold'", "gold"), ("''", ""), ("'X'", "X"), ("'12'", "12")],
-    T.INTEGER: [("0", 0), ("1", 1), ("7", 7), ("9223372036854775807", 2**63 - 1), ("1000000", 10**6)],
-    T.DOUBLE: [("0.5", 0.5), ("1e308", 1e308), ("3.0", 3.0), ("0.1", 0.1), ("2.5e-300", 2.5e-300)],
+    T.INTEGER: [("0", 0), ("(-0)", 0), ("1", 1), ("7", 7), ("9223372036854775807", 2**63 - 1), ("1000000", 10**6)],
+    T.DOUBLE: [
+        ("0.5", 0.5),
+        ("0.0", 0.0),
+        ("(-0.0)", -0.0),
+        ("1e308", 1e308),
+        ("3.0", 3.0),
+        ("0.1", 0.1),
+        ("2.5e-300", 2.5e-300),
+    ],
     T.BOOLEAN: [("TRUE", True), ("FALSE", False)],
 }
 
 
 def literal(text: str, kind: ColumnType, value: Any) -> Expression:
     """Return a constant as an expression."""
-    exact = None if kind not in NUMBERS else Fraction(text)
+    exact = None if kind not in NUMBERS else Fraction(text.strip("()"))
     return Expression(
         sql=text,
         type=kind,
@@ -463,7 +474,8 @@ class Expressions:
 
     def _literal(self, kind: ColumnType) -> Expression:
         if kind is T.DATE:
-            return combined("'2020-02-29'::DATE", T.DATE, lambda: mean.to_day("2020-02-29"))
+            text = self.rng.choice(["'2020-02-29'::DATE", "TO_DATE('2020-02-29')", "DATE '2020-02-29'"])
+            return combined(text, T.DATE, lambda: mean.to_day("2020-02-29"))
         text, value = self.rng.choice(LITERALS[kind])
         return literal(text, kind, value)
 

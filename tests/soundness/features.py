@@ -7,6 +7,7 @@ more, fails a test instead of falling silent.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -68,6 +69,18 @@ RELATIONS: dict[str, Callable[[Query, Plan], bool]] = {
     "a join on a declared key": _says(r"s\d+\.(code|nr|key)\w* = s\d+\.(code|nr|key)"),
     "a key of two columns": lambda q, _: _of_keys(q, 2),
     "several entity columns": lambda q, _: any(t.entity_label is not None for a in q.asked for t in a.read.protected),
+    "rows in the text": _says(r"\(VALUES "),
+    "a public group in several texts": lambda q, p: any(
+        k.spelled and k.values is not None and m.partition_selection is None
+        for m, a in zip(p.measurements, q.asked, strict=True)
+        for k in a.keys
+    ),
+    "two windows of one order": lambda q, _: any(
+        often > 1 for often in Counter(re.findall(r" OVER \((PARTITION BY [^()]* ORDER BY [^()]*)\)", q.sql)).values()
+    ),
+    "several entity columns of one kind": lambda q, _: any(
+        len({e.kind for e in t.entity_columns}) < len(t.entity_columns) > 1 for a in q.asked for t in a.read.protected
+    ),
     "tables of two owners": lambda q, _: len(_owners(q)) > 1,
     "tables of an owner with DP off": lambda q, _: any(f"{owner}." in q.sql for owner in q.schema.exempt),
 }
@@ -83,6 +96,7 @@ COMMON = (
     "several protected tables",
     "a table that is owned through a key",
     "a window",
+    "rows in the text",
 )
 """Those that are in every run, however short; the others are counted over more queries, without data."""
 
@@ -90,6 +104,8 @@ RARE = (
     "tables of an owner with DP off",
     "tables of two owners",
     "several entity columns",
+    "several entity columns of one kind",
+    "two windows of one order",
     "a CTE in a subquery",
     "a CTE that is used twice",
     "UNION",

@@ -27,8 +27,9 @@ from cleanroom.templates.lint import lint
 from cleanroom.templates.render import render
 from cleanroom.templates.template import CompileContext
 from tests.soundness.check import ARROW_OF, OF_BINS, RUN_KEY, Bench
+from tests.soundness.databases import random_rows
 from tests.soundness.queries import random_query
-from tests.soundness.schemas import READER, Rows, random_rows
+from tests.soundness.schemas import READER, Rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable

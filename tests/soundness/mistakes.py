@@ -6,8 +6,12 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import sqlglot
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from sqlglot import exp
 
     from cleanroom.templates.plan import MeasuredColumn, Measurement, Plan
 
@@ -61,3 +65,13 @@ def by_bin(m: Measurement) -> Measurement:
     """Clip each bin of an entity for itself, not all bins of a group together."""
     pattern = r'(FROM "b\d+_pairs" AS "p" GROUP BY "p"\."e"(?:, "p"\."k\d+")*)(\) AS "g")'
     return replace(m, exact_sql=re.sub(pattern, r'\1, "p"."b"\2', m.exact_sql))
+
+
+def in_trees(change: Callable[[exp.Expr], exp.Expr]) -> Mistake:
+    """Return a change of a plan: of each node of its exact queries."""
+
+    def changed(m: Measurement) -> Measurement:
+        tree = sqlglot.parse_one(m.exact_sql, dialect="duckdb").transform(change)
+        return replace(m, exact_sql=tree.sql("duckdb"))
+
+    return in_measurements(changed)

@@ -6,7 +6,6 @@ nothing of the compiler is used, and none of the labels that the product stores.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ Whose = tuple[str, Any]
 """Kind of an entity, and its value; equal values of different kinds are different entities."""
 
 
-def labels(table: LinkedTable, rows: list[dict[str, Any]]) -> list[int | None]:
+def labels(table: LinkedTable, rows: list[dict[str, Any]]) -> list[str | None]:
     """Return for each row the name of its connected component: rows that share a value, directly or through others.
 
     Values are the same if they are equal and their columns are of one kind and type. NULL is no value; a row without
@@ -31,18 +30,13 @@ def labels(table: LinkedTable, rows: list[dict[str, Any]]) -> list[int | None]:
         }
         for row in rows
     ]
-    found: list[int | None] = []
+    found: list[str | None] = []
     for own in values:
         component = set(own)
         while any(others & component and not others <= component for others in values):
             component = component.union(*(others for others in values if others & component))
-        smallest = min(map(repr, component), default=None)
-        found.append(None if smallest is None else _number(smallest))
+        found.append(min(map(repr, component), default=None))
     return found
-
-
-def _number(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
 def pairs(schema: Schema, table: LinkedTable, database: Rows) -> list[tuple[Any, dict[str, Any]]]:

@@ -19,6 +19,7 @@ from tests.soundness.grouping_sets import random_sets
 from tests.soundness.items import Read, says_whose
 from tests.soundness.relations import Relations
 from tests.soundness.schemas import Schema, random_schema
+from tests.soundness.spellings import spelled
 
 if TYPE_CHECKING:
     import random
@@ -81,7 +82,7 @@ class Queries:
 
     def __init__(self, rng: random.Random, *, depth: int = 2, focus: frozenset[str] = frozenset()) -> None:
         self.rng = rng
-        self.depth = depth
+        self.depth, self.focus = depth, focus
         self.schema = random_schema(rng, focus=focus)
         self.expressions = Expressions(rng, deepest=1 if depth == 0 else 2)
         self.relations = Relations(rng, self.schema, self.expressions, focus=focus)
@@ -166,6 +167,8 @@ class Queries:
 
     def key(self, scope: list[Expression]) -> Expression:
         """Return a group key."""
+        if self.rng.random() < (0.6 if "spelled" in self.focus else 0.12):
+            return spelled(self.rng, self.expressions, scope)
         listed = [c for c in scope if c.values is not None and not c.entity]
         if listed and self.rng.random() < 0.4:
             return self.rng.choice(listed)

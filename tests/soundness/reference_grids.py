@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.soundness.expressions import Expression, Row
+    from tests.soundness.expressions import Expression, Range, Row
     from tests.soundness.parts import Part
 
 
@@ -52,10 +52,7 @@ class Grid:
 
 def grid(x: Expression, *, centred: bool) -> Grid:
     """Return the grid of an expression with a closed range."""
-    lo, hi = x.range
-    assert lo is not None
-    assert hi is not None
-    return _grid(min(lo, hi), max(lo, hi), centred=centred)
+    return _grid_in(x.range, centred=centred)
 
 
 @cache
@@ -78,26 +75,39 @@ def _grid(lo: Fraction, hi: Fraction, *, centred: bool) -> Grid:
 
 def grid_of(part: Part) -> Grid:
     """Return the grid of a part that is a sum; that of squares and products follows from the ranges of its values."""
-    assert part.x is not None
-    if part.kind in ("sum", "centred sum"):
-        return grid(part.x, centred=part.kind == "centred sum")
-    ones = _around_middle(part.x)
-    if part.kind == "squares":
+    return _grid_of(part.kind, *part.ranges)
+
+
+@cache
+def _grid_of(kind: str, x: Range | None, y: Range | None) -> Grid:
+    assert x is not None
+    if kind in ("sum", "centred sum"):
+        return _grid_in(x, centred=kind == "centred sum")
+    ones = _around_middle(x)
+    if kind == "squares":
         return _grid(Fraction(0), max(end * end for end in ones), centred=True)
-    assert part.y is not None
-    corners = [a * b for a in ones for b in _around_middle(part.y)]
+    assert y is not None
+    corners = [a * b for a in ones for b in _around_middle(y)]
     return _grid(min(corners), max(corners), centred=True)
 
 
-def _middle(x: Expression) -> Fraction:
-    on = grid(x, centred=True)
+def _grid_in(span: Range, *, centred: bool) -> Grid:
+    lo, hi = span
+    assert lo is not None
+    assert hi is not None
+    return _grid(min(lo, hi), max(lo, hi), centred=centred)
+
+
+def _middle(span: Range) -> Fraction:
+    on = _grid_in(span, centred=True)
     return on.middle * on.unit
 
 
-def _around_middle(x: Expression) -> tuple[Fraction, Fraction]:
+@cache
+def _around_middle(span: Range) -> tuple[Fraction, Fraction]:
     """Return the ends of a range as seen from the middle of its grid."""
-    lo, hi = grid(x, centred=True).ends
-    return lo - _middle(x), hi - _middle(x)
+    lo, hi = _grid_in(span, centred=True).ends
+    return lo - _middle(span), hi - _middle(span)
 
 
 def steps_of(part: Part) -> Callable[[Row], int]:
@@ -107,7 +117,7 @@ def steps_of(part: Part) -> Callable[[Row], int]:
     if part.kind in ("sum", "centred sum"):
         return lambda row: on.steps(x.of(row)) or 0
     if part.kind == "squares":  # one of a value outside the range is larger than any within, and cut off as such
-        middle = float(_middle(x))
+        middle = float(_middle(x.range))
 
         def square(row: Row) -> int:
             value = x.of(row)
@@ -127,8 +137,8 @@ def steps_of(part: Part) -> Callable[[Row], int]:
 def _off(x: Expression) -> Callable[[Any], float]:
     """Return how far a value is from the middle; one outside the range counts as the nearest end."""
     lo, hi = map(float, grid(x, centred=True).ends)
-    low, high = map(float, _around_middle(x))
-    middle = float(_middle(x))
+    low, high = map(float, _around_middle(x.range))
+    middle = float(_middle(x.range))
 
     def off(value: Any) -> float:
         number = float(value)

@@ -20,6 +20,7 @@ from tests.soundness.expressions import OPEN, Expression, Expressions, KeyPart, 
 from tests.soundness.items import Item, Nullable, Owned, Read, optional, says_whose
 from tests.soundness.owners import pairs
 from tests.soundness.schemas import Rows, Schema
+from tests.soundness.spellings import rows_in_the_text, spelled
 from tests.soundness.subqueries import EXPRESSIONS
 from tests.soundness.unions import kept, union
 from tests.soundness.windows import windowed
@@ -137,6 +138,8 @@ class Relations:
         wanted = [make for make in SOURCES if make.__name__ in self.focus]
         if depth > 0 and wanted and self.rng.random() < 0.85:
             return self.rng.choice(wanted)(self, protected=protected, depth=depth)
+        if not protected and self.rng.random() < 0.12:
+            return rows_in_the_text(self, protected=False, depth=0)
         if depth <= 0 or self.rng.random() < 0.45:
             of_interest = [name for name in names if name[0] in self.focus]
             return self.table(self.rng.choice(of_interest if of_interest and self.rng.random() < 0.7 else names))
@@ -237,7 +240,10 @@ class Relations:
         columns = self.carried(read, chance=0.8)
         for place in range(self.rng.randint(1, 4)):
             kind = self.rng.choice([T.TEXT, T.INTEGER, T.DOUBLE, T.BOOLEAN, T.DATE])
-            columns.append((f"v{place}", self.expressions.expression(kind, list(read.scope))))
+            scope = list(read.scope)
+            several = self.rng.random() < (0.5 if "spelled" in self.focus else 0.12)
+            e = spelled(self.rng, self.expressions, scope) if several else self.expressions.expression(kind, scope)
+            columns.append((f"v{place}", e))
         body = f"SELECT {', '.join(f'{e.sql} AS {n}' for n, e in columns)} FROM {read.sql}"
         return self.named(body, columns, read.rows, read, public_rows=not protected, since=since)
 
@@ -566,5 +572,6 @@ SOURCES: list[Callable[..., Item]] = [
     windowed,
     union,
     kept,
+    rows_in_the_text,
 ]
 """Kinds of subqueries and CTEs. A new one is one more entry."""

@@ -1,7 +1,8 @@
-"""Random linked tables with policies, and random rows for them: few entities, many coincidences, one heavy entity.
+"""Random linked tables with policies, and the values that their columns may have.
 
-Tables of one or two parties with one entity column; tables with two, whose rows are joined into entities; tables that
-are owned through a key, in one or two steps; the reader's own. A second party may have DP off for the reader.
+Tables of one or two parties with one entity column; tables with two or three, whose rows are joined into entities;
+tables that are owned through a key, in one or two steps; the reader's own. A second party may have DP off for the
+reader.
 """
 
 from __future__ import annotations
@@ -25,7 +26,6 @@ from cleanroom.rooms.tables import (
     OwnedThrough,
     TablePolicy,
 )
-from tests.soundness.owners import labels
 
 if TYPE_CHECKING:
     import random
@@ -41,7 +41,7 @@ NATIVE = {
     T.TIMESTAMP: "TIMESTAMP",
     T.TEXT: "VARCHAR",
 }
-_ARROW = {
+ARROW = {
     T.INTEGER: pa.int64(),
     T.DECIMAL: pa.decimal128(15, 2),
     T.DOUBLE: pa.float64(),
@@ -137,8 +137,9 @@ def random_schema(rng: random.Random, *, focus: frozenset[str] = frozenset()) ->
     exempt = frozenset([OTHER_OWNER]) if rng.random() < 0.35 else frozenset()
     made = _Tables(rng, kind, exempt)
     parents = [made.table(f"p{i}", rng.choice(owners) if i else OWNER, [kind]) for i in range(rng.randint(1, 3))]
-    if "j" in focus or rng.random() < 0.2:
-        parents.append(made.table("j0", OWNER, [kind, rng.choice([kind, T.TEXT, T.INTEGER])]))
+    if "j" in focus or rng.random() < 0.25:
+        more = [rng.choice([kind, kind, T.TEXT, T.INTEGER]) for _ in range(rng.choice([1, 1, 2]))]
+        parents.append(made.table("j0", OWNER, [kind, *more]))
     for number in range(1 if "c" in focus else rng.choice([0, 0, 1, 1, 2])):
         child = made.child(f"c{number}", rng.choice(parents))
         if rng.random() < 0.5:
@@ -159,11 +160,10 @@ class _Tables:
     def table(self, name: str, owner: str, kinds: list[ColumnType]) -> LinkedTable:
         """Return a table whose first columns are of these types: of the reader's as others, else entity columns."""
         first = self.rng.choice(["person", "who", "e"])
-        names = [first, *(["phone"] if len(kinds) > 1 else [])]
+        names = [first, "phone", "card"][: len(kinds)]
         columns = [self._column(n, k) for n, k in zip(names, kinds, strict=True)]
-        entities = [EntityColumn(column=n, kind="email") for n in names]
-        if len(kinds) > 1 and self.rng.random() < 0.5:
-            entities[1] = replace(entities[1], kind="phone")
+        entities = [EntityColumn(column=first, kind="email")]
+        entities += [EntityColumn(column=n, kind=self.rng.choice(["email", "email", "phone"])) for n in names[1:]]
         return self._linked(name, owner, columns, entities)
 
     def child(self, name: str, parent: LinkedTable) -> LinkedTable:
@@ -261,45 +261,3 @@ def _moments(rng: random.Random, kind: ColumnType) -> ColumnBounds:
     lo, hi = rng.choice([(18262, 18291), (18320, 18322), (-25567, 25567), (-719162, 2932896)])
     unit = 1 if kind is T.DATE else 86_400_000_000
     return ColumnBounds(lo=Fraction(lo * unit), hi=Fraction(hi * unit), kind=kind)
-
-
-def random_rows(rng: random.Random, schema: Schema) -> Rows:
-    """Return the rows of all tables."""
-    people = rng.sample(ENTITIES[schema.entity_type], rng.randint(2, 4))
-    heavy = rng.choice(people)
-    pools = {kind: rng.sample(values, min(rng.randint(2, 4), len(values))) for kind, values in VALUES.items()}
-    found: Rows = {}
-    for table in schema.tables:
-        few = {c.name: rng.sample(VALUES[c.type], min(3, len(VALUES[c.type]))) for c in table.columns}
-        few |= {c.name: pools[c.type] for c in table.columns if c.name in KEYS}
-        found[table.name] = [
-            {c.name: rng.choice(few[c.name]) for c in table.columns}
-            for _ in range(rng.choice([0, 3, 8, 14] if table.owner != READER else [0, 2, 5]))
-        ]
-        for row in found[table.name]:
-            if table.policy.owned_through is None:
-                row[table.columns[0].name] = heavy if rng.random() < 0.4 else rng.choice(people)
-            if len(table.entity_columns) > 1:
-                other = table.entity_columns[1].column
-                row[other] = None if rng.random() < 0.3 else rng.choice(_others(table, people))
-    for table in schema.tables:
-        through = table.policy.owned_through
-        if through is not None and through.unique and rng.random() < 0.7:
-            of_parent = [name for _, name in through.columns]
-            by_key = {tuple(row[name] for name in of_parent): row for row in found[through.parent]}
-            found[through.parent] = list(by_key.values())
-    return found
-
-
-def _others(table: LinkedTable, people: list[Any]) -> list[Any]:
-    """Return values for the second entity column: some of the first's, where both are of one type."""
-    kind = table.columns[1].type
-    return [*(people if kind is table.columns[0].type else []), *ENTITIES[kind][:4]]
-
-
-def arrow(table: LinkedTable, rows: list[dict[str, Any]]) -> pa.Table:
-    """Return rows as the engine gets them: with their label, where entities are joined from several columns."""
-    columns = {c.name: pa.array([r[c.name] for r in rows], type=_ARROW[c.type]) for c in table.columns}
-    if table.entity_label is not None:
-        columns[table.entity_label] = pa.array(labels(table, rows), type=pa.int64())
-    return pa.table(columns)

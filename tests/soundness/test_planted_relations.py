@@ -10,26 +10,14 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
-import sqlglot
 from sqlglot import exp
 
 from cleanroom.rooms.tables import OwnedThrough
 from tests.soundness.check import Bench, check_one, compiled
+from tests.soundness.mistakes import in_trees
 from tests.soundness.queries import random_query
 
 MOST_QUERIES = 60
-
-
-def in_trees(change):
-    """Return a change of a plan: of each node of its exact queries."""
-
-    def changed(plan):
-        def sql(m):
-            return sqlglot.parse_one(m.exact_sql, dialect="duckdb").transform(change).sql("duckdb")
-
-        return replace(plan, measurements=tuple(replace(m, exact_sql=sql(m)) for m in plan.measurements))
-
-    return changed
 
 
 def window_over_everybody(node):

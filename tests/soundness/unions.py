@@ -12,6 +12,7 @@ from cleanroom.rooms.tables import ColumnType
 from tests.soundness import meaning as mean
 from tests.soundness.expressions import Expression, hull
 from tests.soundness.items import Item, Owned, Read
+from tests.soundness.spellings import constant
 
 if TYPE_CHECKING:
     from tests.soundness.relations import Relations
@@ -36,7 +37,8 @@ def union(r: Relations, *, protected: bool, depth: int) -> Item:
     kinds = [r.rng.choice([T.TEXT, T.INTEGER, T.BOOLEAN, T.DATE]) for _ in range(r.rng.randint(1, 3))]
     if not distinct and r.rng.random() < 0.5:
         kinds[0] = T.DOUBLE
-    parts = [_columns(r, read, kinds, shown=shown) for read in reads]
+    alike = r.rng.random() < 0.12
+    parts = [_columns(r, read, kinds, shown=shown, alike=alike) for read in reads]
     word = " UNION " if distinct else " UNION ALL "
     why = ""
     if protected and r.rng.random() < 0.03:
@@ -127,10 +129,14 @@ def _other(r: Relations, first: Read, *, depth: int) -> tuple[Read, Expression |
     return read, column
 
 
-def _columns(r: Relations, read: Read, kinds: list[ColumnType], *, shown: bool) -> list[tuple[str, Expression]]:
+def _columns(
+    r: Relations, read: Read, kinds: list[ColumnType], *, shown: bool, alike: bool = False
+) -> list[tuple[str, Expression]]:
+    """Return the columns of a part; `alike`: the first is a constant, in any of its texts."""
     columns = [("person", r.rng.choice(read.entities))] if shown else []
     for place, kind in enumerate(kinds):
-        columns.append((f"v{place}", r.expressions.expression(kind, list(read.scope), 1)))
+        e = constant(r.rng, kind) if alike and not place else r.expressions.expression(kind, list(read.scope), 1)
+        columns.append((f"v{place}", e))
     return columns
 
 

@@ -213,28 +213,41 @@ def windowed(r: Relations, *, protected: bool, depth: int) -> Item:
     if not columns:
         return r.projection(protected=protected, depth=depth)
     scope = [e for _, e in columns if e.sql[0] != "("]
-    made = [_over(r, read, whose, scope, protected=protected) for _ in range(r.rng.randint(1, 2))]
-    body = (
-        f"SELECT {', '.join(f'{e.sql} AS {n}' for n, e in [*columns, *((n, e) for n, e, _ in made)])} FROM {read.sql}"
-    )
-    known = [replace(e, sql=n) for n, e, _ in made]
+    made = [_over(r, read, whose, scope, protected=protected)]
+    if r.rng.random() < (0.8 if "windowed" in r.focus else 0.5):
+        made.append(_over(r, read, whose, scope, protected=protected, like=made[0] if r.rng.random() < 0.6 else None))
+    shown = [*columns, *((w.name, w.column) for w in made)]
+    body = f"SELECT {', '.join(f'{e.sql} AS {n}' for n, e in shown)} FROM {read.sql}"
+    known = [replace(w.column, sql=w.name) for w in made]
     kept = _kept(r, known) if r.rng.random() < (0.8 if r.focus else 0.45) else None
     if kept is not None:
         body += f" QUALIFY {kept.sql}"
 
     def rows(database: Rows) -> Owned:
         given = [(entity, row) for entity, row in read.rows(database) if entity is not None or not protected]
-        for _, _, put in made:
-            given = put(given)
+        for window in made:
+            given = window.put(given)
         return [(entity, row) for entity, row in given if kept is None or kept.of(row) is True]
 
-    shown = [*columns, *((n, e) for n, e, _ in made)]
     return r.named(body, shown, rows, read, public_rows=not protected, since=since)
+
+
+_MEETING: list[tuple[str, Callable[..., Any]]] = [
+    ("({} = {})", mean.strict(lambda a, b: a == b)),
+    ("({} < {})", mean.strict(lambda a, b: a < b)),
+    ("({} <= 2 AND {} > 1)", lambda a, b: mean.both(None if a is None else a <= 2, None if b is None else b > 1)),
+]
+"""Conditions of two windows."""
 
 
 def _kept(r: Relations, known: list[Expression]) -> Expression:
     """Return the condition of QUALIFY."""
-    number = next((e for e in known if e.type is T.INTEGER), None)
+    numbers = [e for e in known if e.type is T.INTEGER]
+    number = next(iter(numbers), None)
+    # Which numbers meet in a row shows how rows that are alike are sorted.
+    if len(numbers) > 1 and r.rng.random() < 0.6:
+        text, do = r.rng.choice(_MEETING)
+        return combined(text.format(*(n.sql for n in numbers)), T.BOOLEAN, do, *numbers)
     if number is None:
         return combined(f"({known[0].sql} IS NOT NULL)", T.BOOLEAN, lambda a: a is not None, known[0])
     word, do = r.rng.choice(
@@ -249,19 +262,37 @@ def _kept(r: Relations, known: list[Expression]) -> Expression:
 
 
 Put = Callable[[Owned], Owned]
+Order = list[tuple[Expression, By, str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A window in a SELECT: its name, the column, what puts it into rows; and its partition and order as written."""
+
+    name: str
+    column: Expression
+    put: Put
+    by: list[Expression]
+    order: Order
 
 
 def _over(
-    r: Relations, read: Read, whose: list[tuple[str, Expression]], scope: list[Expression], *, protected: bool
-) -> tuple[str, Expression, Put]:
-    """Return the name of a window's column, the column, and what puts it into rows."""
+    r: Relations,
+    read: Read,
+    whose: list[tuple[str, Expression]],
+    scope: list[Expression],
+    *,
+    protected: bool,
+    like: Column | None = None,
+) -> Column:
+    """Return a window; `like`: with the partition and the order of another: two orders that break ties are refused."""
     function = (_row_number if r.focus and r.rng.random() < 0.5 else r.rng.choice(FUNCTIONS))(r, scope)
     by = [e for _, e in whose]
     if r.rng.random() < (0.05 if r.focus else 0.35) or (not by and r.rng.random() < 0.5):
         by.append(r.expressions.expression(r.rng.choice([T.TEXT, T.BOOLEAN]), scope, 1))
-    by = [e for e in by if not e.constant]
-    order: list[tuple[Expression, By, str]] = []
-    if function.ordered or r.rng.random() < 0.7:
+    by = [e for e in by if not e.constant] if like is None else like.by
+    order: Order = [] if like is None else like.order
+    if like is None and (function.ordered or r.rng.random() < 0.7):
         for _ in range(r.rng.choice([1, 1, 2])):
             e = r.expressions.expression(r.rng.choice([T.TEXT, T.INTEGER, T.DOUBLE, T.DATE]), scope, 1)
             falling = r.rng.random() < 0.4
@@ -269,8 +300,8 @@ def _over(
             first = nulls == " NULLS FIRST" or (falling and not nulls)
             order.append((e, By(of=e.of, falling=falling, nulls_first=first), f"{' DESC' if falling else ''}{nulls}"))
         order = [entry for entry in order if not entry[0].constant]
-        if function.ordered and not order:
-            order = [(scope[0], By(of=scope[0].of), "")]
+    if function.ordered and not order:
+        order = [(scope[0], By(of=scope[0].of), "")]
     name = r.alias("w")
     over = [f"PARTITION BY {', '.join(e.sql for e in by)}"] if by else []
     anybody = protected and r.rng.random() < 0.02
@@ -308,7 +339,7 @@ def _over(
         range=function.range,
         values=function.values,
     )
-    return name, column, put
+    return Column(name=name, column=column, put=put, by=by, order=order)
 
 
 def _dense(equal: list[list[int]], at: int) -> int:
