@@ -13,7 +13,8 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 
 from cleanroom.adapters.dynamodb import Table
 from cleanroom.privacy.accounting import Price
-from cleanroom.rooms.ledger import BudgetKey, Charge, RoomBudgetRecord
+from cleanroom.rooms.ledger import BudgetKey, Charge, RoomBudgetRecord, RunState
+from cleanroom.rooms.replays import Answer
 
 NOON = datetime(2026, 11, 20, 12, tzinfo=UTC)
 KEY = BudgetKey(room="flights", party="consumer")
@@ -44,6 +45,13 @@ def charge(run_id: str = "run-1", **changes: Any) -> Charge:
         "at": NOON,
     }
     return Charge(**(given | changes))
+
+
+def release(ledger: Any, run_id: str, *, answer: Answer | None = None) -> None:
+    """Charge a run and bring it to its end."""
+    ledger.charge(charge(run_id, price=Price(micro_epsilon=1, delta_steps=0)))
+    ledger.advance(run_id, to=RunState.EXECUTED, at=NOON)
+    ledger.advance(run_id, to=RunState.RELEASED, at=NOON, answer=answer)
 
 
 def charge_lines(ledger: Any, room: str = "flights") -> list[Any]:

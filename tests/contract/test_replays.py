@@ -14,7 +14,7 @@ from cleanroom.rooms.ledger import RunState
 from cleanroom.rooms.ledger_chain import first_broken_chain
 from cleanroom.rooms.ledger_rules import run_of
 from cleanroom.rooms.replays import Answer, Replay
-from tests.contract.ledgers import KEY, NOON, charge, create_table, table_of
+from tests.contract.ledgers import KEY, NOON, charge, create_table, release, table_of
 
 ANSWER = Answer(
     question="a" * 64,
@@ -31,7 +31,7 @@ REPLAY = Replay(run_id="run-2", replay_of="run-1", release_sha256="b" * 64, temp
 
 def test_an_answer_is_found_by_its_question_alone(ledger):
     assert ledger.answer(ANSWER.question) is None
-    ledger.remember(ANSWER)
+    release(ledger, "run-1", answer=ANSWER)
     assert ledger.answer(ANSWER.question) == ANSWER
     assert ledger.answer("c" * 64) is None
 
@@ -39,11 +39,12 @@ def test_an_answer_is_found_by_its_question_alone(ledger):
 def test_a_later_answer_takes_the_place_of_an_earlier_one_and_never_the_other_way_round(ledger):
     """Two attempts at once, or a late one: the order in which they are stored does not matter."""
     later = replace(ANSWER, run_id="consumer.run-9", released_at=NOON + timedelta(microseconds=1))
-    ledger.remember(later)
-    ledger.remember(ANSWER)
+    release(ledger, "run-9", answer=later)
+    release(ledger, "run-1", answer=ANSWER)
     assert ledger.answer(ANSWER.question) == later
-    ledger.remember(replace(later, run_id="consumer.run-7"))
+    release(ledger, "run-7", answer=replace(later, run_id="consumer.run-7"))
     assert ledger.answer(ANSWER.question) == later
+    assert [ledger.run(f"run-{number}").state for number in (9, 1, 7)] == [RunState.RELEASED] * 3
 
 
 def test_a_replay_is_a_run_with_a_line_of_its_own_and_charges_nothing(ledger):
@@ -105,7 +106,7 @@ def test_a_damaged_answer_refuses(dynamodb):
     """Ledger rule 6."""
     name = create_table(dynamodb)
     ledger = DynamoDbLedger(table_of(dynamodb, name))
-    ledger.remember(ANSWER)
+    release(ledger, "run-1", answer=ANSWER)
     key = {"pk": {"S": f"ANSWER#{ANSWER.question}"}, "sk": {"S": "ANSWER"}}
     assert "Item" in dynamodb.get_item(TableName=name, Key=key)
     for kind, body in (("answer/2", "{}"), ("answer/1", "{}")):

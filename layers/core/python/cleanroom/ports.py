@@ -164,7 +164,7 @@ class Ledger(Protocol):
             to: where.
             at: UTC.
             known: the run as the caller has just read it, which saves reading it again.
-            answer: to be remembered together with the release, as `remember` does.
+            answer: what the release answers, to be kept together with it, unless a later answer to that is kept.
         """
 
     def stuck_runs(self, *, at: datetime) -> tuple[StuckRun, ...]:
@@ -175,9 +175,6 @@ class Ledger(Protocol):
 
     def request(self, run_id: str) -> RunRequest | None:
         """Return the asynchronous request, or None."""
-
-    def remember(self, answer: Answer) -> None:
-        """Keep a released run as the answer to its question, unless a later one is kept."""
 
     def answer(self, question: str) -> Answer | None:
         """Return the last answer of a question, or None."""

@@ -351,10 +351,6 @@ class DynamoDbLedger:
 
     # --- answers ------------------------------------------------------------------------------------------------------
 
-    def remember(self, answer: Answer) -> None:
-        """Keep a released run as the answer to its question, unless a later one is kept."""
-        self._replays.remember(answer)
-
     def answer(self, question: str) -> Answer | None:
         """Return the last answer of a question, or None."""
         return self._replays.answer(question)

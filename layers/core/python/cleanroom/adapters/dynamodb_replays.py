@@ -6,7 +6,6 @@ with `released_at` beside the whole as `body`. A replay is an item beside its ru
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,11 +33,6 @@ class ReplayItems:
 
     table: Table
     histories: Histories
-
-    def remember(self, answer: Answer) -> None:
-        """Store an answer, unless a later one of the same question is stored."""
-        with contextlib.suppress(CancelledError):
-            self.table.transact([self.remembering(answer)], self.table.backoff())
 
     def remembering(self, answer: Answer) -> TransactWriteItemTypeDef:
         """Return the action that stores an answer; its condition fails where a later one is stored."""

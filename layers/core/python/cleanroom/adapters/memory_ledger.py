@@ -223,7 +223,9 @@ class MemoryLedger:
             self._since[run_id] = at
             self._runs[run_id] = replace(run, state=to)
             if answer is not None:
-                self.remember(answer)
+                kept = self._answers.get(answer.question)
+                if kept is None or kept.released_at < answer.released_at:
+                    self._answers[answer.question] = answer
             if to is RunState.RELEASED:
                 for key in run.budgets:
                     self._unfinished[key, run.window] -= counts_as_unfinished(run)
@@ -258,13 +260,6 @@ class MemoryLedger:
         """Return the asynchronous request, or None."""
         with self._lock:
             return self._requests.get(run_id)
-
-    def remember(self, answer: Answer) -> None:
-        """Keep a released run as the answer to its question, unless a later one is kept."""
-        with self._lock:
-            kept = self._answers.get(answer.question)
-            if kept is None or kept.released_at < answer.released_at:
-                self._answers[answer.question] = answer
 
     def answer(self, question: str) -> Answer | None:
         """Return the last answer of a question, or None."""
