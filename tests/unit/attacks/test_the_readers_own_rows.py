@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from cleanroom.adapters.duckdb_engine import DuckDbEngine
+from cleanroom.adapters.parquet_tables import ParquetTableStore
 from cleanroom.errors import RunFailedError
+from cleanroom.rooms.tables import Column, ColumnType
+from cleanroom.templates.plan import TableUse
+from tests.contract.tables import FLIGHTS_LINKED, MemoryPlace, plan_of, put_flights
 from tests.unit.attacks.test_statistics_that_lie import OTHERS, VICTIM, measured
 from tests.unit.templates.compiling import Engine, compiled
 
@@ -44,6 +51,33 @@ def test_a_damaged_file_of_the_reader_fails_the_run_whatever_is_protected(sql):
     for visitors in (OTHERS, [*OTHERS, VICTIM]):
         with pytest.raises(RunFailedError):
             measured(visitors, good, sql, later=damaged())
+
+
+def test_a_damaged_file_of_one_owner_tells_nothing_of_the_rows_of_another():
+    """Before: run_failed where a row of the first owner meets the other's table, and a release where there is none."""
+    place = MemoryPlace()
+    content = damaged()
+    place.put("shop/buyers/0.parquet", content)
+    buyers = replace(
+        FLIGHTS_LINKED,
+        owner="shop",
+        name="buyers",
+        columns=(
+            Column(name="person", type=ColumnType.INTEGER, native_type="BIGINT"),
+            Column(name="weight", type=ColumnType.INTEGER, native_type="BIGINT"),
+            Column(name="tag", type=ColumnType.TEXT, native_type="VARCHAR"),
+        ),
+    )
+    put_flights(place)
+    sql = "SELECT COUNT(*) AS n FROM t0 JOIN t1 ON t0.delay = t1.person AND t1.tag <> 'x' WHERE t0.tailnum = '{}'"
+    for tailnum in ("N1", "nobody"):
+        plan = plan_of(sql.format(tailnum), columns=("tailnum", "delay"))
+        tables = (*plan.tables, TableUse(relation="t1", table=buyers, columns=("person", "tag")))
+        plan = replace(plan, tables=tables, protected_owners=("airline", "shop"))
+        store = ParquetTableStore(place.objects)
+        versions = {use.relation: store.resolve(use.table) for use in plan.tables}
+        with pytest.raises(RunFailedError):
+            DuckDbEngine(place.objects).execute(plan, versions=versions, run_key=1)
 
 
 JOINED = "SELECT COUNT(*) AS n FROM airline.customers c JOIN ({}) q ON c.hashed_email = q.email"

@@ -120,7 +120,7 @@ def execute_in(
         for use in plan.tables:
             _create_view(sandbox, use, addresses[use.relation], (labels or {}).get(use.relation))
         if plan.differential:
-            _read_public(sandbox, plan)
+            _read_through(sandbox, plan)
         relations = [use.relation for use in plan.tables]
         return {
             measurement.name: _stream(_measure(sandbox, plan, measurement, relations, run_key))
@@ -167,14 +167,14 @@ def _create_view(sandbox: Sandbox, use: TableUse, addresses: list[str], labels: 
         raise _ShapeError("schema_changed")
 
 
-def _read_public(sandbox: Sandbox, plan: Plan) -> None:
-    """Read every value of the tables that nobody protects from the reader, before any row that is protected.
+def _read_through(sandbox: Sandbox, plan: Plan) -> None:
+    """Read every value of the tables by which rows of another owner could be asked for, before any that are.
 
-    A join without a row on its protected side leaves the other side unread. If that is the reader's own file, damaged
-    by the reader near its end, the run would fail or not by whether there is such a row. Now it fails in any case.
+    A join without a row on its protected side leaves the other side unread. If that is a file which its owner, say the
+    reader, damaged near its end, the run would fail or not by whether there is such a row. Now it fails in any case.
     """
     for use in plan.tables:
-        if use.columns and use.table.owner not in plan.protected_owners:
+        if use.columns and any(owner != use.table.owner for owner in plan.protected_owners):
             values = ", ".join(quoted(name) for name in use.columns)
             sandbox.trusted(f"SELECT MAX(HASH({values})) FROM {quoted(use.relation)}")
 
