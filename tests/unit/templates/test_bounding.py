@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cleanroom.rooms.tables import LinkedTable
+from cleanroom.rooms.tables import ColumnBounds, LinkedTable
 from cleanroom.templates.plan import MeasuredColumn, Measurement, Plan
 from tests.unit.templates.compiling import CUSTOMERS, EPSILON_ONE, GAUSSIAN, SEGMENTS, Engine, compiled
 
@@ -54,7 +54,7 @@ customers = st.lists(
 )
 
 
-def on_grid(x: Any, *, lo: int, hi: int, centred: bool) -> int | None:
+def on_grid(x: Any, *, lo: Fraction | int, hi: Fraction | int, centred: bool) -> int | None:
     """The documented grid, from the docstrings alone, in exact arithmetic (the columns tried have exact middles)."""
     if x is None or not math.isfinite(x):
         return None
@@ -139,6 +139,48 @@ def test_private_groups_within_the_hard_limit_are_bounded_as_the_reference_does(
     engine.load(plan)
     answer = {row.pop("k0"): list(row.values()) for row in engine.exact(plan.measurements[0])}
     assert answer == reference(rows, key=2, keys=None, k=3, m=m, gaussian=gaussian)
+
+
+WHOLE = {"TINYINT": 8, "SMALLINT": 16, "INTEGER": 32, "BIGINT": 64, "UTINYINT": 9, "USMALLINT": 17, "UINTEGER": 33}
+"""Types of whole numbers with their bits, a sign included; 9 for what starts at 0 and has 8."""
+
+
+def whole_numbers(native: str) -> tuple[int, int]:
+    """Return the smallest and the largest number of a type."""
+    most = 1 << (WHOLE[native] - 1)
+    return (0 if native.startswith("U") else -most), most - 1
+
+
+CLOSE = [(0, 120), (-30, 180), (-128, -5)]
+AS_WHOLE = {"SUM(age)": [*CLOSE, (1990, 2030)], "AVG(age)": CLOSE}
+"""Ranges whose numbers are added up as they are. Those below have steps above 1, an end between two whole numbers, and
+numbers that are large beside their range."""
+ENDS = [*AS_WHOLE["SUM(age)"], (0, 10**7), (0, Fraction(1, 2)), (10**12, 10**12 + 5)]
+
+
+@pytest.mark.parametrize("native", WHOLE)
+@pytest.mark.parametrize("ends", ENDS)
+def test_sums_of_whole_numbers_are_those_of_each_on_the_grid(native: str, ends: tuple[Any, Any]) -> None:
+    """Exact: whatever the type holds, with NULL and without, the sum is that of the documented grid, row by row."""
+    lo, hi = map(Fraction, ends)
+    age = replace(CUSTOMERS.columns[3], native_type=native)
+    policy = replace(
+        CUSTOMERS.policy, max_rows=100, bounds=CUSTOMERS.policy.bounds | {"age": ColumnBounds(lo=lo, hi=hi)}
+    )
+    table = replace(CUSTOMERS, columns=(*CUSTOMERS.columns[:3], age, *CUSTOMERS.columns[4:]), policy=policy)
+    least, most = whole_numbers(native)
+    around = [math.floor(lo) + step for step in (-1, 0, 2)] + [math.ceil(hi) + step for step in (0, 1)]
+    ages = [age for age in [least, most, 0, 1, *around] if least <= age <= most]
+    for nullable, held in ((True, [*ages, None]), (False, ages)):
+        columns = tuple(replace(c, nullable=nullable) if c.name == "age" else c for c in table.columns)
+        engine = Engine(customers=[customer("a", age=age) for age in held])
+        for aggregate, as_whole in AS_WHOLE.items():
+            plan = compiled(f"SELECT {aggregate} AS x FROM customers", tables=(replace(table, columns=columns),))
+            engine.load(plan)
+            (answer,) = engine.exact(plan.measurements[0])
+            steps = [on_grid(age, lo=lo, hi=hi, centred=aggregate == "AVG(age)") for age in ages]
+            assert answer["c0"] == sum(step for step in steps if step is not None)
+            assert ("AS DOUBLE" not in plan.measurements[0].exact_sql) == (ends in as_whole)
 
 
 def test_an_entity_is_in_no_more_private_groups_than_the_hard_limit_and_the_key_of_the_run_chooses() -> None:

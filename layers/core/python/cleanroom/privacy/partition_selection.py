@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from fractions import Fraction
+from functools import lru_cache
 
 from cleanroom.privacy.noise import DiscreteLaplace, Noise
 from cleanroom.privacy.tails import tail_distance
@@ -62,12 +63,17 @@ def threshold(*, noise: Noise, unit: int, delta: Fraction, max_groups: int, hard
             raise ValueError(f"{name} must be an integer, at least {least}")
     if not 0 < delta < Fraction(1, 2):
         raise ValueError("delta must be between 0 and 1/2")
-    tau = max(
+    return max(_lowest(noise, unit, Fraction(delta), max_groups, hard_limit), at_least * unit)
+
+
+@lru_cache(maxsize=256)
+def _lowest(noise: Noise, unit: int, delta: Fraction, max_groups: int, hard_limit: int) -> int:
+    """Return tau before it is raised. Rooms ask for the same one again and again, and it takes 30 ms to work out."""
+    return max(
         own_weight(noise=noise, unit=unit, max_groups=max_groups, groups=first)
-        + tail_distance(noise, chance=Fraction(delta) / last)
+        + tail_distance(noise, chance=delta / last)
         for first, last in _steps(max_groups=max_groups, hard_limit=hard_limit)
     )
-    return max(tau, at_least * unit)
 
 
 def own_weight(*, noise: Noise, unit: int, max_groups: int, groups: int) -> int:

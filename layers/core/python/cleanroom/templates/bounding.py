@@ -20,11 +20,11 @@ from sqlglot import exp
 
 from cleanroom.templates.domains import domain_query, key_name
 from cleanroom.templates.draft import Draft
-from cleanroom.templates.grid import clamped, scaled
+from cleanroom.templates.grid import Grid, clamped, clamped_whole, scaled, whole_steps
 from cleanroom.templates.keyed_rows import counted, decoded, keyed_rows
 from cleanroom.templates.measurements import DraftColumn
 from cleanroom.templates.parts import PartKind, count_part
-from cleanroom.templates.scalars import native_type
+from cleanroom.templates.scalars import Scalar, native_type
 from cleanroom.templates.scaling import clip_of, scaled_by, total
 from cleanroom.templates.trees import aliased, bracketed, column, conjunction, fragment, integer, named, table
 from cleanroom.templates.wings import COUNT_STEPS, bin_counts, distinct_values
@@ -137,31 +137,60 @@ def _pairs(draft: Draft) -> exp.Select:
     outer: list[exp.Expr] = [named(column("e", "r"), "e")]
     outer += [named(column(key_name(p), "r"), key_name(p)) for p in range(len(draft.keys))]
     families = _families(draft)
-    seen: set[str] = set()
+    counts: dict[str, exp.Expr] = {}
     for number, c in enumerate(additive(draft)):
         family, argument = _family(c), c.part.argument
-        value = f"v{number}"
-        if c.part.kind is PartKind.SUM and argument is not None and c.grid is not None:
-            inner = inner.select(named(scaled(argument, c.grid, never_nan=c.part.never_nan), value), copy=False)
-            steps = clamped(column(value, "r"), c.grid)
-            # Each step count is below 2^22, so a sum in 64 bits would need 2^41 rows of one entity to overflow.
-            total = fragment("CAST(COALESCE(SUM_NO_OVERFLOW(:v), 0) AS BIGINT)", v=steps)
-            outer.append(named(total, f"s{number}"))
-        elif argument is not None and family not in seen:
+        value, seen = f"v{number}", family in counts
+        steps = None if argument is None or c.grid is None else whole_steps(argument, c.grid)
+        if argument is not None and c.grid is not None:
+            scaled_one = scaled(argument, c.grid, never_nan=c.part.never_nan) if steps is None else argument.sql
+            inner = inner.select(named(scaled_one, value), copy=False)
+        elif argument is not None and not seen:
             inner = inner.select(named(counted(argument), value), copy=False)
-        if family in seen:
-            continue
-        seen.add(family)
-        if family.startswith(PartKind.VALUES):
-            outer.append(named(fragment("COUNT(:v)", v=column(value, "r")), families[family]))
-        elif family.startswith(PartKind.ENTITIES) and family != _EVERY_ENTITY:
-            there = fragment("CAST(COUNT(:v) > 0 AS BIGINT)", v=column(value, "r"))
-            outer.append(named(there, families[family]))
-        elif family.startswith(PartKind.ROWS):
-            outer.append(named(fragment("COUNT(*)"), families[family]))
+        count = counts.setdefault(family, _count(family, column(value, "r")))
+        if argument is not None and c.grid is not None:
+            total = _sum(column(value, "r"), argument, c.grid, steps=steps, count=count)
+            outer.append(named(total, f"s{number}"))
+        if not seen and family != _EVERY_ENTITY:
+            outer.append(named(count, families[family]))
     group = [integer(i + 1) for i in range(1 + len(draft.keys))]
     pairs = exp.select(*outer).from_(aliased(inner, "r"), copy=False).group_by(*group, copy=False)
     return pairs.having(*declared, copy=False) if declared else pairs
+
+
+def _count(family: str, value: exp.Expr) -> exp.Expr:
+    """Return the count of an entity's rows in a group: all, or those with a value; or whether there is one."""
+    if family.startswith(PartKind.ROWS):
+        return fragment("COUNT(*)")
+    if family.startswith(PartKind.VALUES):
+        return fragment("COUNT(:v)", v=value)
+    return fragment("CAST(COUNT(:v) > 0 AS BIGINT)", v=value)
+
+
+def _sum(value: exp.Expr, argument: Scalar, grid: Grid, *, steps: int | None, count: exp.Expr) -> exp.Expr:
+    """Return the sum of an entity's clamped values in a group, in steps from the middle.
+
+    Whole numbers are added up as they are, and their sum is put on the grid: the same to the last step, for less work
+    in each row. Others go on the grid one by one, since each is rounded.
+
+    Args:
+        value: in steps from the middle, or the whole number.
+        argument: what it is of.
+        grid: of that.
+        steps: in 1, of whole numbers; None for others.
+        count: of the values that are not NULL.
+    """
+    # Each value is at most 2^22 steps from zero, and from the middle, so a sum in 64 bits would need 2^40 rows of one
+    # entity to overflow.
+    if steps is None:
+        return fragment("CAST(COALESCE(SUM_NO_OVERFLOW(:v), 0) AS BIGINT)", v=clamped(value, grid))
+    each = clamped_whole(value, grid, nullable=argument.nullable)
+    total = fragment("CAST(COALESCE(SUM_NO_OVERFLOW(:v), 0) AS BIGINT)", v=each)
+    if steps > 1:
+        total = fragment(":t * :s", t=total, s=integer(steps))
+    if grid.middle:
+        total = fragment(":t - :m * :n", t=total, m=integer(grid.middle), n=count)
+    return total
 
 
 def _hard_limited(draft: Draft) -> list[tuple[str, exp.Expr]]:

@@ -20,6 +20,9 @@ from cleanroom.templates.trees import double, fragment, integer
 STEPS = 2**20
 """A grid has at least this many steps over the range, and at most twice as many."""
 
+MOST_STEPS = 2**22
+"""A value that is added up is at most this many steps from zero."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Grid:
@@ -137,3 +140,31 @@ def clamped(value: exp.Expr, grid: Grid) -> exp.Expr:
         high=integer(grid.highest),
         low=integer(grid.lowest),
     )
+
+
+def whole_steps(argument: Scalar, grid: Grid) -> int | None:
+    """Return how many steps there are from one whole number to the next, where whole numbers can be added up as such.
+
+    That is where every whole number within the range lies on a step, and the range's ends do: then a clamped number's
+    step is the number times this, less the middle, without any rounding, and so is a sum's. None where steps are wider
+    than 1, where an end lies between two whole numbers, and where numbers are so large beside their range that 64 bits
+    would hold sums of fewer than 2^40 rows.
+    """
+    per_one = 1 / grid.unit
+    if argument.type is not ColumnType.INTEGER or any(x.denominator != 1 for x in (per_one, grid.lo, grid.hi)):
+        return None
+    return int(per_one) if max(abs(grid.lo), abs(grid.hi)) * per_one <= MOST_STEPS else None
+
+
+def clamped_whole(value: exp.Expr, grid: Grid, *, nullable: bool) -> exp.Expr:
+    """Return SQL for a whole number within the range, as INTEGER; NULL for NULL. For where `whole_steps` is a number.
+
+    LEAST and GREATEST leave NULL out, so that it is seen to by itself where it may be.
+    """
+    within = fragment(
+        "CAST(LEAST(GREATEST(:x, :low), :high) AS INTEGER)",
+        x=value,
+        low=integer(int(grid.lo)),
+        high=integer(int(grid.hi)),
+    )
+    return fragment("CASE WHEN :x IS NOT NULL THEN :w END", x=value, w=within) if nullable else within

@@ -88,7 +88,9 @@ def shared(make: Callable[[dict[str, exp.Expr]], exp.Expr], operands: dict[str, 
 def column(name: str, table: str | None = None) -> exp.Column:
     """Return a quoted column reference."""
     return exp.column(
-        exp.to_identifier(name, quoted=True), table=exp.to_identifier(table, quoted=True) if table else None
+        exp.to_identifier(name, quoted=True),
+        table=exp.to_identifier(table, quoted=True) if table else None,
+        copy=False,
     )
 
 
