@@ -106,6 +106,17 @@ def test_the_limit_on_groups_counts_a_value_once_however_it_is_written():
         public_domain(keys(integer(0), minus(integer(1))), at=exp.Null())
 
 
+def test_a_long_list_is_refused_with_its_length():
+    """20,000 values and more took seconds, and were then told to name a long expression in a CTE."""
+    ages = {"age": Domain(values=tuple(range(20_001)))}
+    many = replace(AGED, policy=replace(AGED.policy, domains=ages))
+    with pytest.raises(TemplateRefusedError, match="20001 values together, and 20000 is the most") as refusal:
+        compiled("SELECT age, COUNT(*) AS n FROM customers GROUP BY 1", tables=(many,))
+    assert refusal.value.rule == "too_many_groups"
+    by_tens = "SELECT WIDTH_BUCKET(age, 0, 120, 12) AS decade, COUNT(*) AS n FROM customers GROUP BY 1"
+    assert compiled(by_tens, tables=(many,)).measurements[0].partition_selection is None
+
+
 def test_totals_know_how_many_groups_their_parts_are():
     """The four texts of 0 and 1 were taken for four groups, where two are listed."""
     plan = compiled(f"SELECT {ZEROS} AS k, COUNT(*) AS n FROM customers GROUP BY ROLLUP(1)", consistent=True)

@@ -18,6 +18,9 @@ from cleanroom.templates.trees import column, fragment, integer, named
 
 MOST_COMBINATIONS = 1_000_000
 
+MOST_LISTED = 20_000
+"""Values of all keys' lists together: each is written out in the query, more than once (`trees.MOST_WRITTEN`)."""
+
 STANDARD_DOUBLE = "CASE WHEN :a = 0e0 THEN 0e0 WHEN ISNAN(:a) THEN CAST('nan' AS DOUBLE) ELSE :a END"
 """A key that is the same to the bit for 0 and -0, and for all NaN: the engine would show whichever row came first."""
 
@@ -46,8 +49,17 @@ def public_domain(keys: tuple[Scalar, ...], *, at: exp.Expr) -> tuple[Factor, ..
     """Return the domain as factors, or None if one of the keys is private (then all are treated so).
 
     Raises:
-        TemplateRefusedError: rule `too_many_groups`: more than 10^6 declared combinations.
+        TemplateRefusedError: rule `too_many_groups`: more than 10^6 declared combinations, or than 20,000 values in
+            lists.
     """
+    listed = sum(len(key.values) for key in keys if key.values is not None)
+    if listed > MOST_LISTED:  # refused further on in any case, after seconds
+        refuse(
+            f"the public lists of the group keys have {listed} values together, and {MOST_LISTED} is the most",
+            rule="too_many_groups",
+            cure="group by coarser keys, such as the month of a date or WIDTH_BUCKET of a number",
+            at=at,
+        )
     factors: list[Factor] = []
     drawn: dict[tuple[str, ...], list[int]] = {}
     for position, key in enumerate(keys):
