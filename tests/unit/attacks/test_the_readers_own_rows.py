@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -51,6 +54,24 @@ def test_a_damaged_file_of_the_reader_fails_the_run_whatever_is_protected(sql):
     for visitors in (OTHERS, [*OTHERS, VICTIM]):
         with pytest.raises(RunFailedError):
             measured(visitors, good, sql, later=damaged())
+
+
+def test_an_index_that_is_damaged_fails_no_run():
+    """Before: the filters of a file's parts were read, and the run failed, where a row is there to be joined."""
+    keys = [VICTIM, *OTHERS] * 5_000
+    rows = pa.table({"person": keys, "weight": [1] * len(keys), "tag": [f"tag{i % 97}" for i in range(len(keys))]})
+    with duckdb.connect() as connection, TemporaryDirectory() as folder:
+        path = Path(folder) / "own.parquet"
+        connection.register("rows", rows)
+        connection.execute(f"COPY rows TO '{path}' (FORMAT parquet, ROW_GROUP_SIZE 2048)")
+        metadata = f"SELECT bloom_filter_offset, bloom_filter_length FROM parquet_metadata('{path}')"
+        filters = connection.execute(f"{metadata} WHERE path_in_schema = 'tag'").fetchall()
+        content = bytearray(path.read_bytes())
+    for offset, length in filters[-5:]:
+        content[offset : offset + length] = b"\xff" * length
+    sql = f"SELECT COUNT(*) AS n FROM {VISITS} JOIN {OWN} ON v.person = o.person WHERE v.kind = 9"
+    for visitors in (OTHERS, [*OTHERS, VICTIM]):
+        measured(visitors, bytes(content), f"{sql} AND o.tag IN ('tagx', 'tag5')")
 
 
 def test_a_damaged_file_of_one_owner_tells_nothing_of_the_rows_of_another():

@@ -118,9 +118,8 @@ def execute_in(
     reason = ""
     try:
         for use in plan.tables:
-            _create_view(sandbox, use, addresses[use.relation], (labels or {}).get(use.relation))
-        if plan.differential:
-            _read_through(sandbox, plan)
+            beside = plan.differential and any(owner != use.table.owner for owner in plan.protected_owners)
+            _create_relation(sandbox, use, addresses[use.relation], (labels or {}).get(use.relation), copied=beside)
         relations = [use.relation for use in plan.tables]
         return {
             measurement.name: _stream(_measure(sandbox, plan, measurement, relations, run_key))
@@ -146,8 +145,15 @@ class _ShapeError(Exception):
         self.reason = reason
 
 
-def _create_view(sandbox: Sandbox, use: TableUse, addresses: list[str], labels: str | None) -> None:
-    """Make the relation: only the columns that the plan names, which must have the types that were linked."""
+def _create_relation(
+    sandbox: Sandbox, use: TableUse, addresses: list[str], labels: str | None, *, copied: bool
+) -> None:
+    """Make the relation: only the columns that the plan names, which must have the types that were linked.
+
+    A table beside another owner's protected rows is copied, all of it, before any of those is read. A join without a
+    row on its protected side leaves the other side unread. If that is a file which its owner, say the reader, damaged
+    in its pages or indexes, the run would fail or not by whether there is such a row. Now it fails in any case.
+    """
     columns = [column for name in use.columns if (column := use.table.column(name)) is not None]
     if len(columns) + use.needs_labels != len(use.columns) or not addresses or use.needs_labels != (labels is not None):
         raise _ShapeError("unknown_column")
@@ -161,22 +167,10 @@ def _create_view(sandbox: Sandbox, use: TableUse, addresses: list[str], labels: 
         label = str(use.table.entity_label)
         text = labelled(rows, row_key=row_key(use.table), selected=selected, label=quoted(label), labels=labels)
         expected.append((label, "VARCHAR"))
-    sandbox.trusted(f"CREATE VIEW {quoted(use.relation)} AS {text}")
+    sandbox.trusted(f"CREATE {'TABLE' if copied else 'VIEW'} {quoted(use.relation)} AS {text}")
     described = sandbox.trusted(f"DESCRIBE {quoted(use.relation)}")
     if columns and [(row[0].lower(), row[1]) for row in described] != expected:
         raise _ShapeError("schema_changed")
-
-
-def _read_through(sandbox: Sandbox, plan: Plan) -> None:
-    """Read every value of the tables by which rows of another owner could be asked for, before any that are.
-
-    A join without a row on its protected side leaves the other side unread. If that is a file which its owner, say the
-    reader, damaged near its end, the run would fail or not by whether there is such a row. Now it fails in any case.
-    """
-    for use in plan.tables:
-        if use.columns and any(owner != use.table.owner for owner in plan.protected_owners):
-            values = ", ".join(quoted(name) for name in use.columns)
-            sandbox.trusted(f"SELECT MAX(HASH({values})) FROM {quoted(use.relation)}")
 
 
 def _measure(sandbox: Sandbox, plan: Plan, measurement: Measurement, relations: list[str], run_key: int) -> pa.Table:
