@@ -198,6 +198,14 @@ FUNCTIONS: list[Make] = [
 """Window functions. A new one is one more entry."""
 
 
+MOST_ROWS = 500
+"""Of a partition: the reference compares each with each."""
+
+
+class TooManyRowsError(Exception):
+    """A database has more rows in a window than the reference has time for: it is left out, and counted."""
+
+
 def windowed(r: Relations, *, protected: bool, depth: int) -> Item:
     """Return a SELECT with window functions, and maybe QUALIFY: over the rows of one entity, or any public ones."""
     since = len(r.ctes)
@@ -323,6 +331,8 @@ def _over(
             partitions[mean.standard(entity) if protected else None, key].append((place, row))
         values: dict[int, Any] = {}
         for members in partitions.values():
+            if len(members) > MOST_ROWS:
+                raise TooManyRowsError
             ordered = sorted(members, key=cmp_to_key(lambda a, b: _compare(sorting, a[1], b[1])))
             listed = [row for _, row in ordered]
             equal = [[i for i, other in enumerate(listed) if not _compare(given, row, other)] for row in listed]
