@@ -44,7 +44,8 @@ if TYPE_CHECKING:
 
 RUN_KEY = 7
 DIGITS = 6
-"""A receipt rounds its clamps to so many digits: a range that has as many may be another, and is not compared."""
+"""A receipt rounds its clamps to so many digits: a range that has as many, or nearly, may be another, and is not
+compared."""
 OF_BINS = "STRUCT(b INTEGER, n BIGINT)[]"
 LABELLED = 3
 """Databases of a query whose joined entities the product labels, and their neighbours; those of others the reference:
@@ -422,7 +423,7 @@ class _Compared:
         stated = self.m.bounds.get(f"clamp of {c.name}", "").split(" to ")
         if len(stated) != 2:
             return []
-        if any(len(text.strip("-").replace(".", "").lstrip("0")) >= DIGITS for text in stated):
+        if any(map(_rounded, stated)):
             self.rounded.add(c.name)
         return [(Fraction(stated[0]), Fraction(stated[1]))]
 
@@ -474,6 +475,12 @@ def _kind(part: Part) -> str:
     if part.kind == "entities":
         return "entities" if part.x is None else "entities with such a row"
     return {"rows": "count", "values": "count", "distinct": "distinct", "bins": "bins"}.get(part.kind, "sum")
+
+
+def _rounded(end: str) -> bool:
+    """Return whether an end of a range may be rounded; zeros behind the last digits are not written."""
+    digits, decimals = end.strip("-").replace(".", "").lstrip("0"), end.partition(".")[2]
+    return len(digits) >= DIGITS or len(decimals) >= DIGITS - 2
 
 
 def _fits(c: MeasuredColumn, sensitivity: int) -> bool:

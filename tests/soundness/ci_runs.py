@@ -10,10 +10,10 @@ import pytest
 from tests.soundness.check import Found, check_many
 
 PAIRS, SIMPLE_PAIRS = 670, 330
-WHOLE = (14, 15)
+WHOLE = (12, 14)
 """Seeds of runs with subqueries, each query over many databases."""
 
-SIMPLE = (22, 23)
+SIMPLE = (21, 23)
 """Seeds of runs over plain tables and joins: more queries, and so more aggregates, in the same time."""
 
 

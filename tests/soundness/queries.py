@@ -11,8 +11,11 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import sqlglot
+
 from cleanroom.rooms.settings import NoiseMechanism, PrivacySettings
 from cleanroom.rooms.tables import ColumnType
+from tests.soundness import meaning as mean
 from tests.soundness.aggregates import AGGREGATES, ALONE
 from tests.soundness.expressions import Expression, Expressions
 from tests.soundness.grouping_sets import random_sets
@@ -155,7 +158,8 @@ class Queries:
     def keys(self, scope: list[Expression], count: int) -> list[Expression]:
         """Return at most so many group keys, none twice, that do not say whose a row is."""
         keys = [self.key(scope) for _ in range(count)]
-        keys = [k for i, k in enumerate(keys) if not k.entity and k.sql not in {o.sql for o in keys[:i]}]
+        texts = [_plainly(k) for k in keys]
+        keys = [k for i, k in enumerate(keys) if not k.entity and texts[i] not in texts[:i]]
         return [k for i, k in enumerate(keys) if not says_whose(keys[: i + 1])]
 
     def aggregates(self, scope: list[Expression]) -> list[Aggregate]:
@@ -276,6 +280,13 @@ class Queries:
             return found
 
         return self._query(body, settings, *asked, above=above)
+
+
+def _plainly(key: Expression) -> str:
+    """Return what is the same of keys that are one key to the compiler: the value of a constant, texts of one tree."""
+    if key.constant:
+        return f"{key.type} {mean.standard(key.of({}))!r}"
+    return sqlglot.parse_one(key.sql, dialect="snowflake").sql("duckdb")
 
 
 def random_query(rng: random.Random, *, depth: int = 2, focus: frozenset[str] = frozenset()) -> Query:
