@@ -198,8 +198,8 @@ FUNCTIONS: list[Make] = [
 """Window functions. A new one is one more entry."""
 
 
-MOST_ROWS = 500
-"""Of a partition: the reference compares each with each."""
+MOST_ROWS = 1_000
+"""Of a partition: a frame of the reference is a list of rows for each row."""
 
 
 class TooManyRowsError(Exception):
@@ -335,10 +335,16 @@ def _over(
                 raise TooManyRowsError
             ordered = sorted(members, key=cmp_to_key(lambda a, b: _compare(sorting, a[1], b[1])))
             listed = [row for _, row in ordered]
-            equal = [[i for i, other in enumerate(listed) if not _compare(given, row, other)] for row in listed]
-            numbered = [Nullable({**row, "dense rank": _dense(equal, i)}) for i, row in enumerate(listed)]
+            begins = [i for i, row in enumerate(listed) if not i or _compare(given, listed[i - 1], row)]
+            ends = [*(i - 1 for i in begins[1:]), len(listed) - 1]
+            alike = [
+                (first, last, number)
+                for number, (first, last) in enumerate(zip(begins, ends, strict=True), 1)
+                for _ in range(first, last + 1)
+            ]
+            numbered = [Nullable({**row, "dense rank": alike[i][2]}) for i, row in enumerate(listed)]
             for at, (place, _) in enumerate(ordered):
-                p = Place(rows=numbered, at=at, first=equal[at][0], last=equal[at][-1], ordered=bool(given))
+                p = Place(rows=numbered, at=at, first=alike[at][0], last=alike[at][1], ordered=bool(given))
                 values[place] = function.of(p)
         return [(entity, Nullable({**row, name: values[place]})) for place, (entity, row) in enumerate(rows)]
 
@@ -350,11 +356,6 @@ def _over(
         values=function.values,
     )
     return Column(name=name, column=column, put=put, by=by, order=order)
-
-
-def _dense(equal: list[list[int]], at: int) -> int:
-    """Return in which group of equal rows, counted from one, a row is."""
-    return len({tuple(group) for group in equal[: at + 1]})
 
 
 def _compare(sorting: list[By], a: Row, b: Row) -> int:
