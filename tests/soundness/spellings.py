@@ -151,8 +151,7 @@ def rows_in_the_text(r: Relations, *, protected: bool, depth: int) -> Item:
             of=of(f"{alias}.{name}"),
             of_public=of(f"{alias}.{name}"),
             public=public,
-            values=(False, True, None) if kind is T.BOOLEAN else None,
-            spelled=True,
+            spelled=True,  # also a boolean can be what is written and nothing else
         )
         for name, kind in zip(names, kinds, strict=True)
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from datetime import date
 
 import pytest
 
@@ -53,6 +54,15 @@ def test_expressions_over_the_rows_of_one_entity_bind_in_the_engine():
     counted = "SELECT hashed_email, COUNT(*) * 2 AS n FROM customers GROUP BY 1 HAVING SUM(age) + 1 > 5"
     sql = f"SELECT SUM(LEAST(GREATEST(n, 0), 5)) AS s FROM ({counted}) x"
     assert ran(sql, {"customers": [("a", "gold", "X", 13, *[None] * 6)]}) == [(2.0,)]
+
+
+def test_a_cast_of_a_date_that_is_written_out_is_of_the_date():
+    """Before: the cast went to the text, and then the date was of what came out: here NULL, and a DATE."""
+    sql = (
+        "SELECT DATE '2020-02-29'::VARCHAR(4) AS y, TIMESTAMP '2020-02-29 10:00:00'::DATE AS d, "
+        "DATE '2020-02-29'::TIMESTAMP::VARCHAR AS t, COUNT(*) AS n FROM customers"
+    )
+    assert ran(sql, {"customers": []}, given=OFF) == [("2020", date(2020, 2, 29), "2020-02-29 00:00:00", 0)]
 
 
 def test_the_parser_writes_nothing_of_a_text_to_the_log(caplog):

@@ -9,6 +9,7 @@ from sqlglot import exp
 from sqlglot.dialects.dialect import Dialect
 from sqlglot.errors import SqlglotError
 from sqlglot.parser import Parser
+from sqlglot.tokens import Token, TokenType
 
 MOST_TOKENS = 10_000
 """Words and signs of a text: half a second of one processor."""
@@ -48,7 +49,30 @@ def statements_of(sql: str, *, dialect: str) -> list[exp.Expr | None]:
         raise TooManyTokensError
     parser = _counting(known.parser_class)(dialect=known)
     parser.left = MOST_AGAIN * len(tokens) + FREE
-    return list(parser.parse(tokens, sql))
+    return list(parser.parse(_with_literals_held(tokens), sql))
+
+
+def _with_literals_held(tokens: list[Token]) -> list[Token]:
+    """Return the tokens with brackets around each literal of a type that is cast: (DATE '2024-01-31')::VARCHAR.
+
+    Without them the parser takes the cast for one of the text, whose outcome then becomes the date.
+    """
+    held: list[Token] = []
+    for at, token in enumerate(tokens):
+        held.append(token)
+        if token.token_type is not TokenType.STRING or at + 1 >= len(tokens) or len(held) < 2:
+            continue
+        if held[-2].token_type in _TYPED and tokens[at + 1].token_type in (TokenType.DCOLON, TokenType.L_BRACKET):
+            held[-2:] = [_sign(TokenType.L_PAREN, "(", held[-2]), *held[-2:], _sign(TokenType.R_PAREN, ")", token)]
+    return held
+
+
+_TYPED = Parser.TYPE_TOKENS - {TokenType.INTERVAL}
+"""What a literal of a type begins with."""
+
+
+def _sign(kind: TokenType, text: str, beside: Token) -> Token:
+    return Token(kind, text, beside.line, beside.col, beside.start, beside.end)
 
 
 class _Counting(Parser):
