@@ -589,6 +589,7 @@ def check_one(
     counted: Counter[str],
     *,
     databases: int,
+    neighbours: int = 1,
     mistake: Callable[[Plan], Plan] = lambda plan: plan,
     compiling: Callable[[Query], Plan] = compiled,
     labelling: Labelling | None = None,
@@ -602,6 +603,7 @@ def check_one(
         bench: runs the plan.
         counted: what was tried; it grows.
         databases: how many.
+        neighbours: of each, at most: so many entities are taken out, each by itself.
         mistake: planted in the plan.
         compiling: makes the plan; another one for mistakes that are planted in what is compiled.
         labelling: joins rows into entities, instead of the product; for mistakes that are planted there.
@@ -629,7 +631,7 @@ def check_one(
     fewer: list[tuple[int, Any]] = []
     for number, database in enumerate(many):
         people = entities(query.schema, database)
-        fewer += [(number, e) for e in rng.sample(people, min(1, len(people)))]
+        fewer += [(number, e) for e in rng.sample(people, min(neighbours, len(people)))]
     joined = [query.schema.named(use.table.name) for use in plan.tables if use.needs_labels]
     place, entity = 0, None
     try:
@@ -703,13 +705,14 @@ def _shuffled(rng: random.Random, database: Rows) -> Rows:
 
 
 def check_many(
-    *, seed: int, pairs: int, databases: int = 16, depth: int = 2, most_findings: int = 5
+    *, seed: int, pairs: int, databases: int = 16, neighbours: int = 1, depth: int = 2, most_findings: int = 5
 ) -> tuple[Counter[str], list[Found]]:
     """Check random queries until so many pairs of query and database, and so many neighbours, were compared."""
     rng, bench = random.Random(seed), Bench()
     counted: Counter[str] = Counter()
     found: list[Found] = []
     while min(counted["meanings"], counted["neighbours"]) < pairs and len(found) < most_findings:
-        violation = check_one(random_query(rng, depth=depth), rng, bench, counted, databases=databases)
+        query = random_query(rng, depth=depth)
+        violation = check_one(query, rng, bench, counted, databases=databases, neighbours=neighbours)
         found += [violation] if violation is not None else []
     return counted, found
