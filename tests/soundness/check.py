@@ -25,6 +25,7 @@ from cleanroom.templates.template import CompileContext, RenderedQuery, Template
 from tests.soundness import meaning as mean
 from tests.soundness.databases import arrow, random_crowd, random_rows
 from tests.soundness.features import RELATIONS
+from tests.soundness.items import TooManyRowsError
 from tests.soundness.joining import Labelling, StoredLabels, same_entities
 from tests.soundness.owners import entities, labels, without, wrongly_unique
 from tests.soundness.parts import SUMS, Aggregate, Part
@@ -33,7 +34,6 @@ from tests.soundness.reference import Group, Measured, bounds
 from tests.soundness.reference_bins import Bins, Histogram, bins_of
 from tests.soundness.reference_grids import grid_of
 from tests.soundness.schemas import READER
-from tests.soundness.windows import TooManyRowsError
 from tests.unit.attacks.neighbours import LeakError, check_price, compare
 
 if TYPE_CHECKING:
@@ -663,7 +663,7 @@ def check_one(
                 counted["over the hard limit"] += 1
                 continue
             except TooManyRowsError:
-                counted["a window over too many rows for the reference"] += 1
+                counted["too many rows for the reference"] += 1
                 continue
             counted["meanings"] += 1
             counted.update(f"pairs of {c}" for c in noted)

@@ -18,6 +18,24 @@ if TYPE_CHECKING:
 Owned = list[tuple[Any, Row]]
 """Rows with their entity; NULL (None) also stands for the reader's own rows."""
 
+MOST_PAIRS = 60_000
+"""Of rows that a join of the reference looks at, each with each; rows that are alike come to millions in a few."""
+
+
+class TooManyRowsError(Exception):
+    """A database has more rows in a join or a window than the reference has time for: it is left out, and counted."""
+
+
+def pairs_of(ones: Owned, others: Owned) -> tuple[Owned, Owned]:
+    """Return both.
+
+    Raises:
+        TooManyRowsError: they are too many pairs.
+    """
+    if len(ones) * len(others) > MOST_PAIRS:
+        raise TooManyRowsError
+    return ones, others
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asks:

@@ -17,7 +17,7 @@ from cleanroom.rooms.tables import ColumnType
 from tests.soundness import meaning as mean
 from tests.soundness.calls import PER_GROUP, Call
 from tests.soundness.expressions import OPEN, Expression, Expressions, KeyPart, Public, combined, key_parts
-from tests.soundness.items import Item, Nullable, Owned, Read, optional, says_whose
+from tests.soundness.items import Item, Nullable, Owned, Read, optional, pairs_of, says_whose
 from tests.soundness.owners import pairs
 from tests.soundness.schemas import Rows, Schema
 from tests.soundness.spellings import rows_in_the_text, spelled
@@ -436,7 +436,7 @@ class Relations:
         meets = _meets(left, right, on)
 
         def rows(database: Rows) -> Owned:
-            ones, others = left.rows(database), right.rows(database)
+            ones, others = pairs_of(left.rows(database), right.rows(database))
             found: Owned = []
             met: set[int] = set()
             for one in ones:
@@ -479,12 +479,8 @@ class Relations:
         meets = _meets(left, right, on)
 
         def rows(database: Rows) -> Owned:
-            others = right.rows(database)
-            return [
-                one
-                for one in left.rows(database)
-                if any(meets(one, other) for other in others) == (word == "SEMI JOIN")
-            ]
+            ones, others = pairs_of(left.rows(database), right.rows(database))
+            return [one for one in ones if any(meets(one, other) for other in others) == (word == "SEMI JOIN")]
 
         tables = (*left.protected, *(t for t in right.protected if t not in left.protected))
         return replace(left, sql=f"{left.sql} {word} {right.sql} ON {on.sql}", rows=rows, protected=tables)

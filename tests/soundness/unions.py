@@ -143,12 +143,14 @@ def _columns(
 def _united(name: str, parts: list[Expression]) -> Expression:
     """Return what holds for a column of any part; domains that are declared for parts are none of the whole."""
     key = f"part.{name}"
+    # Of constants the compiler knows which of them.
+    either = parts[0].type is T.BOOLEAN and all(p.values is not None and not p.constant for p in parts)
     return Expression(
         sql=name,
         type=parts[0].type,
         of=lambda row: row[key],
         range=hull(*(p.range for p in parts)),
-        values=(False, True, None) if parts[0].type is T.BOOLEAN else None,
+        values=(False, True, None) if either else None,
         entity=all(p.entity for p in parts),
     )
 

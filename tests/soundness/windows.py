@@ -16,7 +16,7 @@ from cleanroom.rooms.tables import ColumnType
 from tests.soundness import meaning as mean
 from tests.soundness.calls import WINDOWED
 from tests.soundness.expressions import OPEN, Expression, Range, Row, combined
-from tests.soundness.items import Item, Nullable, Owned, Read
+from tests.soundness.items import Item, Nullable, Owned, Read, TooManyRowsError
 
 if TYPE_CHECKING:
     from tests.soundness.relations import Relations
@@ -200,10 +200,6 @@ FUNCTIONS: list[Make] = [
 
 MOST_ROWS = 1_000
 """Of a partition: a frame of the reference is a list of rows for each row."""
-
-
-class TooManyRowsError(Exception):
-    """A database has more rows in a window than the reference has time for: it is left out, and counted."""
 
 
 def windowed(r: Relations, *, protected: bool, depth: int) -> Item:
