@@ -65,6 +65,19 @@ def test_a_cast_of_a_date_that_is_written_out_is_of_the_date():
     assert ran(sql, {"customers": []}, given=OFF) == [("2020", date(2020, 2, 29), "2020-02-29 00:00:00", 0)]
 
 
+def test_a_number_that_a_cast_rounds_is_no_longer_the_one_that_is_written():
+    """Before: -TRY_CAST(0.1 AS BIGINT) passed for the literal -0.1, and was put on a public list as it stands."""
+    key = "CASE WHEN age > 3 THEN -TRY_CAST(0.1 AS BIGINT) ELSE 7 END"
+    answer = ran(
+        f"SELECT {key} AS v, COUNT(*) AS n FROM customers GROUP BY 1",
+        {"customers": [("a", "gold", "X", 13, *[None] * 6)]},
+    )
+    assert [row[:2] for row in answer] == [(0, 1)]
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled("SELECT COUNT(ROUND(age, 1.4::INT)) AS n FROM customers")
+    assert refusal.value.rule == "literal_needed"
+
+
 def test_the_parser_writes_nothing_of_a_text_to_the_log(caplog):
     """Before: its warnings quoted the template, literals and all."""
     with pytest.raises(CleanRoomError):

@@ -286,12 +286,14 @@ def cast(scalar: Scalar, to: ColumnType) -> Scalar:
     span = _cast_span(scalar, to)
     result = combine(text, kind=to, span=span, nullable=scalar.nullable or not lossless, a=scalar)
     held = to in TEMPORAL and (scalar.within_years or (result.span.lo is not None and isinstance(scalar.literal, str)))
-    return replace(result, literal=scalar.literal, within_years=held)
+    same = scalar.type is to or (to is ColumnType.DOUBLE and scalar.type in NUMERIC)
+    moment = to in TEMPORAL and scalar.type is ColumnType.TEXT
+    return replace(result, literal=scalar.literal if same or moment else None, within_years=held)
 
 
 def _cast_span(scalar: Scalar, to: ColumnType) -> Span:
     """Return the range after a cast: the same number, rounded, or the same moment in another unit."""
-    if isinstance(scalar.literal, str) and to in TEMPORAL:
+    if isinstance(scalar.literal, str) and to in TEMPORAL and scalar.type is ColumnType.TEXT:
         number = moment_number(scalar.literal, to)
         return Span() if number is None else Span(lo=Fraction(number), hi=Fraction(number))
     ends = scalar.span.lo, scalar.span.hi
