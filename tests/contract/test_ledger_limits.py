@@ -64,6 +64,28 @@ def test_a_lifetime_budget_can_be_spent_to_the_last_unit_in_any_number_of_window
     ledger.charge(charge("run-3", price=price(1), window=2))
 
 
+def test_what_costs_nothing_runs_under_limits_that_were_set_below_what_was_spent(ledger):
+    """Before: refused "for epsilon 0", though nothing is spent by a run without noise where DP is off."""
+    set_room(ledger, per_window=5, lifetime=5)
+    ledger.charge(
+        charge(
+            "run-0",
+            price=price(400_000),
+            room_budget=RoomBudgetRecord(budget=RoomBudget(per_window=5, lifetime=5), version=1),
+        )
+    )
+    set_room(ledger, per_window=0, lifetime=0)
+    low = {
+        "limit_micro_epsilon": (10,),
+        "lifetime_limit": 20,
+        "room_budget": RoomBudgetRecord(budget=RoomBudget(per_window=0, lifetime=0), version=2),
+    }
+    assert refusal_of(ledger, charge("run-1", price=price(1), **low)) == ("privacy_budget", 1, 400_000, 10)
+    assert refusal_of(ledger, charge("run-1", price=price(0, 1), **low))[0] == "privacy_budget"
+    assert ledger.charge(charge("run-1", price=price(0), **low)).state is RunState.CHARGED
+    assert ledger.spending(KEY, window=0).window == price(400_000)
+
+
 @pytest.mark.parametrize("limit", [0, 99_999])
 def test_a_lifetime_budget_below_the_price_refuses_the_first_charge(ledger, limit):
     assert refusal_of(ledger, charge(lifetime_limit=limit)) == ("lifetime_budget", 100_000, 0, limit)

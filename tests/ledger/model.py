@@ -94,6 +94,8 @@ class Model:
         return CHARGED
 
     def _refusal(self, room, payers, prices, limits, room_limits):
+        if not any(part for price in prices for part in price):
+            return None  # what costs nothing is held up by no limit, however low it was set
         for payer, (epsilon, delta), (of_window, of_life) in zip(payers, prices, limits, strict=True):
             spent = self.spent.get((payer, self.window), (0, 0))
             if spent[0] + epsilon > of_window * 10**6 or spent[1] + delta > DELTA_OF_A_WINDOW:

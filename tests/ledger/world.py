@@ -284,7 +284,7 @@ class World:
     def _within_limits(self, run_id):
         """Spent <= limit for every party, window and room, as the ledger itself has it, once a run was charged."""
         run = self.stored.run(run_id)
-        if run is None or run.unmetered:
+        if run is None or run.unmetered or not any((p.micro_epsilon, p.delta_steps) != (0, 0) for p in run.prices):
             return
         room = self.stored.standing(run.room, run.budgets).room
         if room is not None and room.record.budget.per_window is not None:

@@ -241,4 +241,6 @@ def test_each_limit_is_told_by_its_name():
         assert (error.window_ends is None) == name.startswith("lifetime")
         assert name in str(error)
         check_limits(replace(given, unmetered=True), spent=[spent], room=room)
+        # Before: refused "for epsilon 0", once an owner had set a limit below what was spent.
+        check_limits(replace(given, prices=(ZERO_PRICE,)), spent=[spent], room=room)
     check_limits(charge(lifetime_limit=100_009), spent=[spent], room=None)

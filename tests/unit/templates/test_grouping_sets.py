@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from cleanroom.errors import TemplateRefusedError
-from tests.unit.templates.compiling import GAUSSIAN, OFF, Engine, compiled, ran
+from tests.unit.templates.compiling import EPSILON_ONE, GAUSSIAN, OFF, Engine, compiled, ran
 from tests.unit.templates.test_aggregates import AGES, PEOPLE, SPENT
 from tests.unit.templates.test_bounding import databases, violations
 
@@ -157,3 +157,21 @@ def test_qualify_may_name_keys_and_grouping() -> None:
         "QUALIFY RANK() OVER (PARTITION BY GROUPING(age > 40) ORDER BY COUNT(*) DESC) = 1 AND GROUPING(age > 40) = 1"
     )
     assert shown(sql, 2) == [(None, len(PEOPLE))]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("1", 1), ("7", 7), ("'x'", "x"), ("TRUE", True), ("2.5", 2.5), ("-3", -3), ("NULL", None)]
+)
+def test_a_constant_may_be_a_key_of_a_set(key, value):
+    """Before: a number that stood at a key's place was read as a place once more, 7 as one that is not there; and where
+    the key was left out, `COUNT(*) + 1` lost its 1."""
+    sql = (
+        f"SELECT age > 200 AS k, {key} AS c, COUNT(*) + 1 AS n, CASE WHEN GROUPING(2) = 1 THEN 'x' ELSE '-' END AS g "
+        "FROM customers GROUP BY CUBE(1, 2)"
+    )
+    n = len(PEOPLE) + 1
+    expected = [(False, value, n, "-"), (False, None, n, "x"), (None, value, n, "-"), (None, None, n, "x")]
+    for given in (EPSILON_ONE, OFF):
+        answer = [row for row in shown(sql, 4, given=given) if row[0] is not True]  # nobody is so old
+        answer = [row for row in answer if row[2] != 1]  # with DP the public keys that nobody has are there
+        assert sorted(answer, key=str) == sorted(expected, key=str)

@@ -82,6 +82,7 @@ from cleanroom.rooms.ledger_rules import (
     MOST_UNFINISHED,
     charge_body,
     counts_as_unfinished,
+    is_limited,
     metered,
     metered_rho,
     run_of,
@@ -260,7 +261,7 @@ def _window(table: Table, charge: Charge, *, number: int, found: Found) -> Trans
     if is_older:
         values["older"] = found.window_kinds[number]
     rho_limit = charge.rho_limits[number]
-    if charge.unmetered:
+    if not is_limited(charge):
         condition = COUNTABLE_OLDER_WINDOW if is_older else COUNTABLE_WINDOW
         values["number"] = "N"
     else:
@@ -298,7 +299,7 @@ def _lifetime(
     }
     if not lifetime.exists:
         condition = ABSENT
-    elif limit is None or charge.unmetered:
+    elif limit is None or not is_limited(charge):
         condition = AS_READ
         values |= as_read(lifetime)
     else:
@@ -312,8 +313,9 @@ def _room(table: Table, charge: Charge) -> list[TransactWriteItemTypeDef]:
     """Return the actions on the totals of a room that was given a budget."""
     budget, price = charge.room_budget.budget, total(charge.prices)
     counted = metered(price, of=charge)
-    ever = None if charge.unmetered or budget.lifetime is None else limit_micro_epsilon(budget.lifetime)
-    in_window = None if charge.unmetered or budget.per_window is None else limit_micro_epsilon(budget.per_window)
+    limited = is_limited(charge)
+    ever = limit_micro_epsilon(budget.lifetime) if limited and budget.lifetime is not None else None
+    in_window = limit_micro_epsilon(budget.per_window) if limited and budget.per_window is not None else None
     spend = table.update(
         room_total_key(charge.room),
         update=SPEND_IN_ROOM,

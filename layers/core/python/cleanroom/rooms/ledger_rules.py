@@ -127,7 +127,7 @@ def check_still_true(
 
 
 def check_limits(charge: Charge, *, spent: Sequence[Spending], room: RoomStanding | None) -> None:
-    """Refuse a charge that some limit does not hold, given what was spent before; an unmetered one is held by all.
+    """Refuse a charge that some limit does not hold, given what was spent before.
 
     Args:
         charge: to be made.
@@ -139,7 +139,7 @@ def check_limits(charge: Charge, *, spent: Sequence[Spending], room: RoomStandin
             of the room.
         TooManyUnfinishedRunsError: too many runs of the window have no release.
     """
-    if charge.unmetered:
+    if not is_limited(charge):
         return
     for number, (key, price, spending) in enumerate(zip(charge.budgets, charge.prices, spent, strict=True)):
         limit, rho_limit = charge.limit_micro_epsilon[number], charge.rho_limits[number]
@@ -200,6 +200,14 @@ def _rho_exhausted(price: RhoPrice, spent: RhoPrice, limit: RhoLimit, *, party: 
             limit_delta_steps=limit.delta_steps,
         ),
     )
+
+
+def is_limited(charge: Charge) -> bool:
+    """Return whether limits are for this charge: not while the task is suspended, nor where it costs nothing at all.
+
+    A limit may be below what was spent, since owners can lower it: a run without a price must not be held up by that.
+    """
+    return not charge.unmetered and total(charge.prices) != ZERO_PRICE
 
 
 def counts_as_unfinished(run: Charge | RunRecord) -> bool:

@@ -18,7 +18,7 @@ from cleanroom.templates.aggregates import is_aggregate
 from cleanroom.templates.grouping_windows import Lifted
 from cleanroom.templates.other_rows import is_is_other, is_or_other, read_or_other
 from cleanroom.templates.refusals import only, refuse
-from cleanroom.templates.trees import integer
+from cleanroom.templates.trees import integer, is_written_out
 from cleanroom.templates.windows import has_window
 
 MOST_SETS = 64
@@ -278,7 +278,7 @@ def _one_set(
         part.set(clause, None)
     part.set("expressions", listed)
     distinct_keys = {_text(k): k for k in keys}
-    part.set("group", exp.Group(expressions=[k.copy() for k in distinct_keys.values()]) if keys else None)
+    part.set("group", exp.Group(expressions=[_grouped(k, asked) for k in distinct_keys.values()]) if keys else None)
     if having is not None:
         part.set("having", exp.Having(this=_narrowed(having, kept, dropped)))
     elif not keys:  # without a key and an aggregate it would not group at all
@@ -286,6 +286,13 @@ def _one_set(
     without = tuple(_bare(key) for text, key in every.items() if text in dropped)
     part.meta[_NOTE] = GroupingSet(of=number, keys=tuple(distinct_keys), dropped=without)
     return part
+
+
+def _grouped(key: exp.Expr, asked: list[exp.Expr]) -> exp.Expr:
+    """Return a key as an entry of GROUP BY: a number that is selected is named by its place, or it would be a place."""
+    if isinstance(key.unnest(), exp.Literal) and not key.unnest().is_string:
+        return integer(1 + next(place for place, one in enumerate(asked) if _text(one) == _text(key)))
+    return key.copy()
 
 
 def _bare(key: exp.Expr) -> exp.Expr:
@@ -302,7 +309,10 @@ def _never_other(node: exp.Expr) -> exp.Expr:
 
 
 def _narrowed(node: exp.Expr, kept: set[str], dropped: set[str]) -> exp.Expr:
-    """Return an expression over one set: keys that it leaves out are NULL, and GROUPING is a number."""
+    """Return an expression over one set: keys that it leaves out are NULL, and GROUPING is a number.
+
+    A constant that is a key is one where it stands alone: `COUNT(*) + 1` has a 1 of its own.
+    """
     if isinstance(node, _MARKS):
         bits = 0
         for key in node.expressions:
@@ -318,5 +328,6 @@ def _narrowed(node: exp.Expr, kept: set[str], dropped: set[str]) -> exp.Expr:
         return node.copy()
     copy = node.copy()
     for child in list(copy.iter_expressions()):
-        child.replace(_narrowed(child, kept, dropped))
+        if not is_written_out(child):
+            child.replace(_narrowed(child, kept, dropped))
     return copy
