@@ -72,12 +72,17 @@ def _meaning(node: exp.Expr, scope: Scope) -> Scalar:
     if handler is None:
         allowed = allowed_function(node)
         if allowed is None:
-            _refuse_node(node)
+            refuse_node(node)
         handler, arrays = allowed.handler, allowed.arrays
     return handler(node, lambda inner: translate(inner, scope, arrays=arrays))
 
 
-def _refuse_node(node: exp.Expr) -> NoReturn:
+def refuse_node(node: exp.Expr) -> NoReturn:
+    """Refuse an expression that neither the scope nor a list has a meaning for; the linter asks it, too.
+
+    Raises:
+        TemplateRefusedError: always; which rule depends on the kind of node.
+    """
     name = spelled(node)
     if is_or_other(node) or is_is_other(node):
         refuse_place(node)
@@ -119,6 +124,13 @@ def _refuse_node(node: exp.Expr) -> NoReturn:
         )
     if isinstance(node, exp.Anonymous):
         name = str(node.this).upper()
+    if name == "IDENTIFIER":
+        refuse(
+            "IDENTIFIER makes the name of a table in FROM, and of nothing else",
+            rule="function_not_allowed",
+            cure="name a column with {{ x | column_policy | sqlsafe }}",
+            at=node,
+        )
     if isinstance(node, exp.Func):
         refuse(
             f"the function {name} is not on the list",

@@ -44,8 +44,8 @@ def item_of(node: exp.Expr, *, resolve: Resolve, subquery: Subquery, alias: Alia
     refuse(
         "FROM may name linked tables, CTEs and subqueries only",
         rule="unsupported_source",
-        cure="name a linked table with IDENTIFIER or by owner.name; what a function would give, its owner links as "
-        "a table",
+        cure="name a linked table by owner.name, or with IDENTIFIER in the dialect snowflake; what a function would "
+        "give, its owner links as a table",
         at=node,
     )
 

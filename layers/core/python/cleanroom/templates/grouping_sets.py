@@ -24,7 +24,7 @@ from cleanroom.templates.windows import has_window
 MOST_SETS = 64
 MOST_PARTS = 30_000
 
-_MARKS = (exp.Grouping, exp.GroupingId)
+MARKS = (exp.Grouping, exp.GroupingId)
 _SEVERAL = (exp.GroupingSets, exp.Rollup, exp.Cube)
 _OUTER = ("with_", "order", "limit", "offset", "distinct")
 
@@ -63,6 +63,12 @@ class _Entry:
     node: exp.Expr
 
 
+def has_sets(node: exp.Select) -> bool:
+    """Return whether a SELECT has GROUPING SETS, ROLLUP or CUBE, so that GROUPING may stand in it."""
+    group = node.args.get("group")
+    return isinstance(group, exp.Group) and any(isinstance(e, _SEVERAL) for e in group.expressions)
+
+
 def written_out(node: exp.Select, *, number: int) -> exp.Select:
     """Return a SELECT with several grouping sets as one over their UNION ALL; any other SELECT as it is.
 
@@ -74,7 +80,7 @@ def written_out(node: exp.Select, *, number: int) -> exp.Select:
         TemplateRefusedError: rules `grouping_sets`, `bad_ordinal`, `unsupported_clause`.
     """
     group = node.args.get("group")
-    if not isinstance(group, exp.Group) or not any(isinstance(e, _SEVERAL) for e in group.expressions):
+    if not isinstance(group, exp.Group) or not has_sets(node):
         return node
     only(group, {"expressions"})
     entries = [_entry(e, position) for position, e in enumerate(node.expressions)]
@@ -197,15 +203,15 @@ def _resolved(key: exp.Expr, entries: list[_Entry]) -> exp.Expr:
             )
         return entries[int(text) - 1].node
     named = [e.node for e in entries if _is_name(key, e.name)]
-    parts = (p for e in entries for p in e.node.walk(prune=lambda n: isinstance(n, _MARKS)))
-    inside = any(_text(part) == _text(key) for part in parts if not isinstance(part, _MARKS))
+    parts = (p for e in entries for p in e.node.walk(prune=lambda n: isinstance(n, MARKS)))
+    inside = any(_text(part) == _text(key) for part in parts if not isinstance(part, MARKS))
     return named[0] if len(named) == 1 and not inside else key
 
 
 def _marked(node: exp.Expr, entries: list[_Entry]) -> exp.Expr:
     """Return an expression in which GROUPING names keys as GROUP BY does after their aliases are resolved."""
     copy = exp.Paren(this=node.copy())
-    for mark in copy.find_all(*_MARKS):
+    for mark in copy.find_all(*MARKS):
         mark.set("expressions", [_resolved(k.unnest(), entries).copy() for k in mark.expressions])
     inner: exp.Expr = copy.this
     return inner
@@ -313,7 +319,7 @@ def _narrowed(node: exp.Expr, kept: set[str], dropped: set[str]) -> exp.Expr:
 
     A constant that is a key is one where it stands alone: `COUNT(*) + 1` has a 1 of its own.
     """
-    if isinstance(node, _MARKS):
+    if isinstance(node, MARKS):
         bits = 0
         for key in node.expressions:
             if _text(key) not in kept | dropped:

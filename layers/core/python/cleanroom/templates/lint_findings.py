@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cleanroom.errors import TemplateRefusedError
 
+WILL_BE_REFUSED = "it will be refused"
 MAYBE_REFUSED = "may be refused with differential 1, where it reads protected rows"
 
 LINT_RULES = {
@@ -16,13 +17,8 @@ LINT_RULES = {
     "select_star": "`SELECT *` as the outermost SELECT; over tables it is refused",
     "limit_in_subquery": f"LIMIT below the outermost SELECT; {MAYBE_REFUSED}",
     "table_not_linked": "FROM reads something else than a linked table, CTE or subquery; refused",
-    "window": f"a window without PARTITION BY below an aggregation; {MAYBE_REFUSED}",
+    "window_not_partitioned": f"a window without PARTITION BY below an aggregation; {MAYBE_REFUSED}",
     "constant_noiserand": "noiserand of addnoise is a constant; it is never used",
-    "not_deterministic": "a function whose value changes from call to call; refused",
-    "row_value_aggregate": "an aggregate that gives the value of a single row; refused",
-    "extreme_value": f"MIN or MAX; {MAYBE_REFUSED}",
-    "aggregate_not_allowed": "another aggregate without a private form; refused",
-    "unknown_function": "a function that is not on the list; refused",
     "unnoised_number": "a number that gets noise with differential 1 only, and leaves exact with 0",
     "no_other_row": "or_other or is_other without GROUP BY or_other in the same SELECT; refused with differential 1",
     "returns_rows": "rows instead of aggregates; refused with differential 1",
@@ -47,6 +43,12 @@ class Finding:
     cure: str
 
 
-def finding_of(refusal: TemplateRefusedError) -> Finding:
-    """Return what the compiler's own code refused as a finding."""
-    return Finding(line=refusal.line or 0, rule=refusal.rule, sentence=str(refusal), cure=refusal.cure)
+def finding_of(refusal: TemplateRefusedError, *, outlook: str = "") -> Finding:
+    """Return what the compiler's own code refused as a finding.
+
+    Args:
+        refusal: what it said.
+        outlook: what happens with a run, where the sentence does not say it.
+    """
+    sentence = f"{refusal}: {outlook}" if outlook else str(refusal)
+    return Finding(line=refusal.line or 0, rule=refusal.rule, sentence=sentence, cure=refusal.cure)

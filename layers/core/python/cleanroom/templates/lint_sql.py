@@ -9,26 +9,26 @@ from sqlglot import exp
 
 from cleanroom.errors import TemplateRefusedError
 from cleanroom.templates.addnoise import is_addnoise, read_addnoise
-from cleanroom.templates.aggregates import PAIRED, SPREADS
+from cleanroom.templates.aggregates import PAIRED, SPREADS, refuse_aggregate
+from cleanroom.templates.expressions import refuse_node
 from cleanroom.templates.functions import allowed_function
-from cleanroom.templates.lint_findings import MAYBE_REFUSED, Finding, finding_of
+from cleanroom.templates.grouping_sets import MARKS, has_sets
+from cleanroom.templates.lint_findings import MAYBE_REFUSED, WILL_BE_REFUSED, Finding, finding_of
 from cleanroom.templates.operators import OPERATORS
 from cleanroom.templates.other_rows import is_is_other, is_or_other, read_is_other, read_or_other
 from cleanroom.templates.quantile_calls import QUANTILES
 from cleanroom.templates.refusals import place_of, spelled
+from cleanroom.templates.subqueries import is_subquery
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_RANDOM = (exp.Rand, exp.Randn, exp.Uuid, exp.CurrentTimestamp, exp.CurrentDate, exp.CurrentTime, exp.Randstr)
 _MEASURED: tuple[type[exp.Expr], ...] = (
     *(exp.Count, exp.CountIf, exp.Sum, exp.Avg, exp.ApproxDistinct, exp.Hll),
-    *(*SPREADS, *PAIRED, *(kind for kind in QUANTILES if kind not in (exp.Min, exp.Max, exp.WithinGroup))),
+    *(*SPREADS, *PAIRED, *(kind for kind in QUANTILES if kind is not exp.WithinGroup)),
 )
-_ROW_VALUES = (
-    *(exp.AnyValue, exp.ArrayAgg, exp.ArrayConcatAgg, exp.ArrayUniqueAgg, exp.First, exp.Last, exp.FirstValue),
-    *(exp.LastValue, exp.NthValue, exp.GroupConcat, exp.Mode, exp.ArgMax, exp.ArgMin, exp.JSONObjectAgg),
-)
+_EXACT_ONLY = (exp.LogicalOr, exp.LogicalAnd)
+"""Aggregates that are taken of public rows, of noisy numbers, and with differential 0; of protected rows never."""
 
 
 def sql_findings(select: exp.Select) -> Iterator[tuple[Finding, exp.Expr]]:
@@ -39,11 +39,12 @@ def sql_findings(select: exp.Select) -> Iterator[tuple[Finding, exp.Expr]]:
     yield from _other_row_findings(select)
     windowed = {id(inner) for window in select.find_all(exp.Window) for inner in (window.this, window.this.this)}
     inside = {id(inner) for call in calls for inner in call.walk()}
+    beside = inside - {id(inner) for call in calls for inner in _value_of(call)}
     for node in select.walk():
         if id(node) in windowed:
             continue
         finding = _clause_finding(node, select)
-        if finding is None and id(node) not in inside:
+        if finding is None and id(node) not in beside:
             finding = _function_finding(node)
         if finding is not None:
             yield finding, node
@@ -84,14 +85,16 @@ def _clause_finding(node: exp.Expr, select: exp.Select) -> Finding | None:
         return _finding(
             node,
             "table_not_linked",
-            "FROM reads something else than a linked table",
-            "use IDENTIFIER({{ source_table[0] }}), IDENTIFIER({{ my_table[0] }}) or the name of a linked table",
+            "FROM reads IDENTIFIER(…), which only the dialect snowflake has"
+            if isinstance(node.this, exp.Anonymous) and node.this.name.lower() == "identifier"
+            else "FROM reads something else than a linked table",
+            "write {{ source_table[0] | sqlsafe }}, {{ my_table[0] | sqlsafe }} or the name of a linked table",
         )
     if isinstance(node, exp.Window):
         return (
             _finding(
                 node,
-                "window",
+                "window_not_partitioned",
                 f"a window over protected rows that is not partitioned by the entity: {MAYBE_REFUSED}",
                 "add PARTITION BY <entity column>, or put the window above the aggregation",
             )
@@ -115,6 +118,14 @@ def _addnoise_findings(node: exp.Expr) -> Iterator[Finding]:
             "noiserand is a constant; it is checked and never used: the noise comes from the system's randomness",
             "write UNIFORM(0::FLOAT, 1::FLOAT, RANDOM()), as is usual",
         )
+
+
+def _value_of(node: exp.Expr) -> Iterator[exp.Expr]:
+    """Give what addnoise puts noise on, part by part; nothing where the call is wrong."""
+    try:
+        yield from read_addnoise(node).value.walk()
+    except TemplateRefusedError:
+        return
 
 
 def _other_row_findings(select: exp.Select) -> Iterator[tuple[Finding, exp.Expr]]:
@@ -148,57 +159,34 @@ def _groups(select: exp.Select) -> bool:
 
 
 def _function_finding(node: exp.Expr) -> Finding | None:
-    if isinstance(node, _RANDOM):
-        return _finding(
-            node,
-            "not_deterministic",
-            "a function whose value changes from call to call may stand only in the noiserand of addnoise",
-            "pass what it would say as an argument, e.g. {{ today }}",
-        )
-    if isinstance(node, _ROW_VALUES):
-        return _finding(
-            node,
-            "row_value_aggregate",
-            f"{spelled(node)} gives the value of a single row: it will be refused",
-            "use COUNT, SUM or AVG",
-        )
-    if isinstance(node, exp.Min | exp.Max):
-        return _finding(
-            node,
-            "extreme_value",
-            f"{spelled(node)} gives the value of a single row: {MAYBE_REFUSED}",
-            "use COUNT, SUM or AVG",
-        )
-    if isinstance(node, exp.AggFunc) and not isinstance(node, _MEASURED):
-        return _finding(
-            node,
-            "aggregate_not_allowed",
-            f"{spelled(node)} has no private form yet: it will be refused",
-            "use COUNT, SUM or AVG",
-        )
-    if is_or_other(node) or is_is_other(node) or _makes_rows(node):
+    """Find calls that the compiler refuses wherever they stand; it is asked itself for what it says of them."""
+    if not isinstance(node, exp.Func) or isinstance(node.parent, exp.Table) or _has_meaning(node):
         return None
-    if isinstance(node, exp.Anonymous) and node.name.lower() != "identifier":
-        return None if allowed_function(node) is not None else _unknown_function(node, node.name.upper())
-    if isinstance(node, exp.Func) and not isinstance(node, exp.AggFunc | exp.DynamicIdentifier):
-        allowed = allowed_function(node) is not None or type(node) in OPERATORS or not node.sql_names()
-        return None if allowed else _unknown_function(node, spelled(node))
-    return None
+    outlook = MAYBE_REFUSED if isinstance(node, _EXACT_ONLY) else WILL_BE_REFUSED
+    try:
+        if isinstance(node, exp.AggFunc):
+            refuse_aggregate(node, at=node)
+        refuse_node(node)
+    except TemplateRefusedError as refusal:
+        return finding_of(refusal, outlook=outlook)
+
+
+def _has_meaning(node: exp.Func) -> bool:
+    """Return whether the compiler has a meaning for such a call, at least in some places."""
+    if isinstance(node, MARKS):
+        around = node.find_ancestor(exp.Select)
+        return around is not None and has_sets(around)
+    if isinstance(node, exp.AggFunc):
+        return isinstance(node, _MEASURED)
+    if allowed_function(node) is not None or type(node) in OPERATORS or is_subquery(node):
+        return True
+    return is_addnoise(node) or is_or_other(node) or is_is_other(node) or _makes_rows(node) or not node.sql_names()
 
 
 def _makes_rows(node: exp.Expr) -> bool:
     """Return whether the node is FLATTEN, UNNEST or the like at a place in FROM."""
     places = (exp.From, exp.Join, exp.Lateral, exp.TableFromRows)
     return isinstance(node, exp.Explode | exp.Unnest | exp.SplitToTable) and isinstance(node.parent, places)
-
-
-def _unknown_function(node: exp.Expr, name: str) -> Finding:
-    return _finding(
-        node,
-        "unknown_function",
-        f"{name} is not on the list of functions that cannot fail or leak: it will be refused",
-        "use a function of the list in docs/sql.md",
-    )
 
 
 def _unnoised(select: exp.Select, inside: set[int]) -> Iterator[tuple[Finding, exp.Expr]]:
@@ -213,7 +201,7 @@ def _unnoised(select: exp.Select, inside: set[int]) -> Iterator[tuple[Finding, e
                     "set differential to 1 for those who run it, or wrap it in cleanroom.addnoise(…)",
                 )
                 yield finding, node
-    if select.find(exp.AggFunc, exp.Group, exp.Having) is None:
+    if select.find(exp.AggFunc, exp.Group, exp.Having, exp.Distinct) is None:
         finding = _finding(
             select,
             "returns_rows",

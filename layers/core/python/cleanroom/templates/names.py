@@ -69,6 +69,6 @@ def _parts(node: exp.Table) -> list[str]:
     refuse(
         "FROM may name linked tables, CTEs and subqueries only",
         rule="unsupported_source",
-        cure="name a linked table with IDENTIFIER or by owner.name",
+        cure="name a linked table by owner.name, or with IDENTIFIER in the dialect snowflake",
         at=node,
     )
