@@ -114,4 +114,5 @@ docs: setup ## make the generated parts of the docs and openapi.json anew
 
 clean: ## delete what setup, build and runs made
 	@rm -rf .venv .venv-build .venv-bench .uv .local .aws-sam .bench .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@rm -rf layers/core/build layers/core/*.egg-info layers/core/python/*.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

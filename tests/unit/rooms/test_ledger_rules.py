@@ -240,6 +240,8 @@ def test_each_limit_is_told_by_its_name():
         assert (error.price_micro_epsilon, error.limit_micro_epsilon) == (100_000, limit)
         assert (error.window_ends is None) == name.startswith("lifetime")
         assert name in str(error)
+        told = {key for key in error.as_json() if key.endswith("_delta")}
+        assert told == ({"price_delta", "spent_delta"} if name == "privacy_budget" else set()), "0 would be wrong"
         check_limits(replace(given, unmetered=True), spent=[spent], room=room)
         # Before: refused "for epsilon 0", once an owner had set a limit below what was spent.
         check_limits(replace(given, prices=(ZERO_PRICE,)), spent=[spent], room=room)

@@ -120,13 +120,14 @@ def test_column_names_are_compared_without_case_and_kept_lower():
     [
         (None, "object"),
         ([], "object"),
-        ({"max_row": 1}, "unknown key"),
-        ({1: 1}, "unknown key"),
+        ({"max_row": 1}, "unknown key, 'max_row'; the keys are max_rows"),
+        ({"max_rows": 1, "x" * 65: 1}, f"unknown key, '{'x' * 64}';"),
+        ({1: 1}, "unknown key, something of type int;"),
         *(({"max_rows": value}, "max_rows must be") for value in (0, -1, 1.0, True, "3", [1], 10**12)),
         *(({"max_groups": value}, "max_groups must be") for value in (0, -1, 1.5, False, "3", 10**12)),
         *(({"min_entities": value}, "min_entities must be") for value in (-1, 0.5, True, "3")),
         ({"bounds": [1]}, "object"),
-        ({"bounds": {"nothing": [0, 1]}}, "does not have"),
+        ({"bounds": {"month": [0, 1], "no\nthing": [0, 1]}}, "does not have: 'no\\nthing'"),
         ({"bounds": {"tailnum": [0, 1]}}, "only number, date and timestamp columns"),
         *(
             ({"bounds": {"day": value}}, "bounds.day")
@@ -145,7 +146,7 @@ def test_column_names_are_compared_without_case_and_kept_lower():
             ({"bounds": {"month": [0, v]}}, "bounds.month")
             for v in (float("nan"), float("inf"), "1", True, None, 1e300)
         ),
-        ({"domains": {"nothing": [1]}}, "does not have"),
+        ({"domains": {"n" * 65: [1]}}, f"domains names a column that the table does not have: '{'n' * 64}'"),
         ({"domains": {"price": [1]}}, "have domains"),
         ({"domains": {"at": ["2024-01-01"]}}, "have domains"),
         ({"domains": {"blob": ["x"]}}, "have domains"),
@@ -172,8 +173,8 @@ def test_column_names_are_compared_without_case_and_kept_lower():
         ({"domains": {"month": {"range": [0, 10**6]}}}, "1000001 values"),
         ({"domains": {"month": {"range": [0, 2**62]}}}, "values"),
         ({"join_columns": "tailnum"}, "list of columns"),
-        ({"join_columns": ["nothing"]}, "does not have"),
-        ({"project_columns": [1]}, "does not have"),
+        ({"join_columns": ["tailnum", "nothing"]}, "does not have: 'nothing'"),
+        ({"project_columns": [12]}, "does not have: something of type int"),
     ],
     ids=str,
 )

@@ -88,13 +88,22 @@ def test_a_wrong_type_or_range_is_refused_by_name(key, value):
 
 
 @pytest.mark.parametrize(
-    "record", [{"Epsilon": 1}, {"epsilon ": 1}, {"budget": 1}, {"": 1}, {1: 1}, {"epsilon": 1, "x": 2}]
+    ("record", "named"),
+    [
+        ({"Epsilon": 1}, "'Epsilon'"),
+        ({"epsilon ": 1}, "'epsilon '"),
+        ({"budget": 1}, "'budget'"),
+        ({"": 1}, "''"),
+        ({1: 1}, "something of type int"),
+        ({"epsilon": 1, "x": 2}, "'x'"),
+        ({"x" * 65: 1}, f"'{'x' * 64}'"),
+    ],
 )
-def test_an_unknown_key_is_refused_and_the_known_ones_named(record):
+def test_an_unknown_key_is_refused_and_named_beside_the_known_ones(record, named):
     """B-18"""
     with pytest.raises(InvalidRequestError) as caught:
         settings_from_record(record)
-    assert "epsilon, noise_mechanism" in str(caught.value)
+    assert f"no setting, {named}; the settings are differential, epsilon, noise_mechanism" in str(caught.value)
 
 
 @pytest.mark.parametrize("record", [None, [], "x", 1])

@@ -68,6 +68,34 @@ def test_quantiles_of_dates_are_dates_and_those_of_empty_groups_null(house: Hous
     assert csv.splitlines()[0] == '"carrier","m","m_low","m_high","n","n_low","n_high"'
 
 
+def test_intervals_write_timestamps_as_rows_do(house: House):
+    """With a T, as JSON has them; intervals once had a blank there."""
+    sql = "SELECT MEDIAN(p.day) AS d, DATEADD('second', 82950, MEDIAN(p.day)) AS t FROM {t}"
+    release = run(house, sql, table="days")
+    ((day, moment),) = release["rows"]
+    assert moment == f"{day}T23:02:30"
+    (days,), (moments,) = release["intervals"]["d"], release["intervals"]["t"]
+    assert moments == [f"{end}T23:02:30" for end in days]
+    assert moments[0] <= moment <= moments[1]
+    csv = house.releases.files["agency", "run-number-asked", "release.csv"].decode()
+    assert " 23:02:30" not in csv
+
+
+def test_what_follows_from_the_groups_alone_has_an_interval_of_width_zero(house: House):
+    """docs/privacy.md, Intervals: the released groups are given; conditions further in are asked anew."""
+    groups = "(SELECT p.dest, COUNT(*) AS n FROM {t} GROUP BY 1) q"
+    release = run(house, f"SELECT COUNT(*) AS g, SUM(q.n) AS n FROM {groups}")
+    ((shown, _),) = release["rows"]
+    assert release["intervals"]["g"] == [[shown, shown]]
+    assert shown == 4
+    ((low, high),) = release["intervals"]["n"]
+    assert low < high
+    ((average,),) = run(house, f"SELECT AVG(q.n) AS a FROM {groups}", name="average")["rows"]
+    sql = f"SELECT COUNT(*) AS g FROM {groups} WHERE q.n > {round(average)}"
+    ((low, high),) = run(house, sql, name="anew")["intervals"]["g"]
+    assert low < high
+
+
 def test_a_release_made_again_has_the_same_quantiles(house: House):
     release = run(house, "SELECT MEDIAN(p.dep_delay) AS m, COUNT(DISTINCT p.dest) AS d FROM {t}")
     del house.releases.files["agency", "run-number-asked", "release.json"]

@@ -209,7 +209,8 @@ class RhoRefusal:
 class BudgetExhaustedError(CleanRoomError):
     """The price does not fit in what remains of one limit; nothing was charged, read or computed (B-51).
 
-    All amounts are micro-epsilon, and delta in steps of 1e-12.
+    All amounts are micro-epsilon, and delta in steps of 1e-12. Only a window limits delta: of another limit than
+    `privacy_budget` delta says nothing and is left out of the answer.
 
     Attributes:
         limit_name: which limit: `privacy_budget` or `lifetime_budget` of the settings, or `room_budget` or
@@ -264,6 +265,9 @@ class BudgetExhaustedError(CleanRoomError):
                 **rho.as_fields(),
             )
             return
+        delta = {}
+        if limit_name == "privacy_budget":
+            delta = {"price_delta": price_delta_steps / 1e12, "spent_delta": spent_delta_steps / 1e12}
         super().__init__(
             text,
             limit=limit_name,
@@ -271,8 +275,7 @@ class BudgetExhaustedError(CleanRoomError):
             price_epsilon=price_micro_epsilon / 1e6,
             spent_epsilon=spent_micro_epsilon / 1e6,
             limit_epsilon=limit_micro_epsilon / 1e6,
-            price_delta=price_delta_steps / 1e12,
-            spent_delta=spent_delta_steps / 1e12,
+            **delta,
             window_ends=window_ends,
         )
 

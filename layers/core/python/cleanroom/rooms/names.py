@@ -16,6 +16,17 @@ _TEMPLATE = re.compile(r"[a-z0-9_]{1,64}", re.ASCII)
 _TAKEN = frozenset(("cleanroom", "information_schema", "pg_catalog", "main", "temp", "system", "snowflake"))
 
 
+_SHOWN = 64  # characters of a name that does not exist, in a message
+
+
+def shown_name(name: object) -> str:
+    """Return a key or a column that a caller named, for a message: in quotes, escaped, its first 64 characters.
+
+    Only for names: what is no text could be a value, and only its type is told.
+    """
+    return repr(name[:_SHOWN]) if isinstance(name, str) else f"something of type {type(name).__name__}"
+
+
 def check_party(party: str) -> str:
     """Return a party's id: a lower-case letter, then lower-case letters, digits and underscores, at most 63 in all.
 

@@ -11,6 +11,7 @@ from itertools import pairwise
 from cleanroom.errors import InvalidRequestError
 from cleanroom.privacy.accounting import exact_fraction
 from cleanroom.rooms.moments import moment_number, moment_text
+from cleanroom.rooms.names import shown_name
 from cleanroom.rooms.native_types import element_of
 from cleanroom.rooms.tables import Column, ColumnBounds, ColumnType, Domain, OwnedThrough, TablePolicy
 
@@ -49,8 +50,11 @@ def policy_from_json(policy: object, columns: Sequence[Column]) -> TablePolicy:
     """
     if not isinstance(policy, Mapping):
         raise InvalidRequestError(f"a table policy is an object with {', '.join(_KEYS)}")
-    if any(key not in _KEYS for key in policy):
-        raise InvalidRequestError(f"a table policy has an unknown key; the keys are {', '.join(_KEYS)}")
+    unknown = [key for key in policy if key not in _KEYS]
+    if unknown:
+        raise InvalidRequestError(
+            f"a table policy has an unknown key, {shown_name(unknown[0])}; the keys are {', '.join(_KEYS)}"
+        )
     table = _Columns(columns)
     min_entities = _whole(policy, "min_entities", smallest=0, largest=_MAX_ENTITIES)
     return TablePolicy(
@@ -96,7 +100,7 @@ class _Columns:
     def named(self, name: object, *, key: str) -> Column:
         column = self._by_name.get(name.lower()) if isinstance(name, str) else None
         if column is None:
-            raise InvalidRequestError(f"{key} names a column that the table does not have", key=key)
+            raise InvalidRequestError(f"{key} names a column that the table does not have: {shown_name(name)}", key=key)
         return column
 
     def entries(self, policy: Mapping[str, object], key: str) -> list[tuple[Column, object]]:

@@ -10,6 +10,7 @@ from fractions import Fraction
 from cleanroom.errors import InvalidRequestError
 from cleanroom.privacy.accounting import exact_fraction
 from cleanroom.privacy.rho import RhoLimit, rho_limit
+from cleanroom.rooms.names import shown_name
 
 
 class NoiseMechanism(StrEnum):
@@ -121,9 +122,12 @@ def settings_from_record(record: Mapping[str, object]) -> PrivacySettings:
     """
     if not isinstance(record, Mapping):
         raise InvalidRequestError("privacy_settings is an object: setting -> value", possible=list(_KEYS))
-    if any(key not in _KEYS for key in record):
+    unknown = [key for key in record if key not in _KEYS]
+    if unknown:
         raise InvalidRequestError(
-            f"privacy_settings has a key that is no setting; the settings are {', '.join(_KEYS)}", possible=list(_KEYS)
+            f"privacy_settings has a key that is no setting, {shown_name(unknown[0])}; "
+            f"the settings are {', '.join(_KEYS)}",
+            possible=list(_KEYS),
         )
     default = PrivacySettings()
     return PrivacySettings(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from cleanroom.errors import InvalidRequestError, TableNotLinkedError
 from cleanroom.rooms.entity_detection import detect_entity_columns
-from cleanroom.rooms.names import check_table_name
+from cleanroom.rooms.names import check_table_name, shown_name
 from cleanroom.rooms.owned_through import path_of
 from cleanroom.rooms.policies import policy_as_json, policy_from_json
 from cleanroom.rooms.tables import Column, EntityColumn, LinkedTable, TablePolicy
@@ -139,7 +139,7 @@ def _pinned(
     by_name = {c.name.lower(): c.name for c in columns}
     for name in (*pinned.pin, *pinned.unpin):
         if name.lower() not in by_name:
-            raise InvalidRequestError(f"the table has no column {name!r}")
+            raise InvalidRequestError(f"the table has no column {shown_name(name)}")
     dropped = {name.lower() for name in (*pinned.pin, *pinned.unpin)}
     kept = [e for e in detected if e.column.lower() not in dropped]
     added = [

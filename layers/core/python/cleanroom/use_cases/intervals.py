@@ -148,7 +148,8 @@ def _ends(low: float, high: float, moment: ColumnType | None) -> Ends:
         return [low, high]
     unit = 1 if moment is ColumnType.DATE else MICROSECONDS_PER_DAY
     first, last = FIRST_DAY * unit, (LAST_DAY + 1) * unit - 1
-    return [moment_text(min(max(n, first), last), moment) for n in (floor(low), ceil(high))]
+    ends = [moment_text(min(max(n, first), last), moment) for n in (floor(low), ceil(high))]
+    return [end.replace(" ", "T") for end in ends]  # as rows write a timestamp in JSON
 
 
 def _rows(table: pa.Table, start: int, width: int) -> list[tuple[object, ...]]:
