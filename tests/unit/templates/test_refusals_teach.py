@@ -6,14 +6,15 @@ import re
 from pathlib import Path
 
 import pytest
+from sqlglot.dialects.dialect import Dialects
 
 from cleanroom.errors import TemplateRefusedError
 from cleanroom.rooms.approved import Template
 from cleanroom.templates.literals import literal, string_literal
-from cleanroom.templates.render import render
+from cleanroom.templates.render import known_dialect, render
 from cleanroom.templates.template import CompileContext
 from docs.generate import rules
-from tests.unit.templates.compiling import OFF, compiled
+from tests.unit.templates.compiling import CUSTOMERS, OFF, compiled
 
 ROOT = Path(__file__).resolve().parents[3]
 COUNT = "SELECT COUNT(*) AS n FROM customers"
@@ -146,7 +147,50 @@ TAUGHT = [
             "ORDER BY age) <= 3) q"
         ),
     ),
-    ("SELECT «*» FROM customers", "star", "SELECT that names", "SELECT COUNT(*) AS n FROM (SELECT * FROM customers) q"),
+    ("SELECT «*» FROM customers", "star", "aggregate, as in SELECT COUNT(*)", "SELECT COUNT(*) AS n FROM customers"),
+    (
+        "SELECT «f.*» FROM flights f LIMIT 10",
+        "star",
+        "under a SELECT that aggregates",
+        "SELECT COUNT(*) AS n FROM (SELECT f.* FROM flights f) q LIMIT 10",
+    ),
+    (
+        "SELECT «p.tailnum», COUNT(*) AS n FROM planes p GROUP BY p.tailnum ORDER BY n DESC LIMIT 10",
+        "rows_released",
+        "do not group by the entity column",
+        "SELECT p.seats, COUNT(*) AS n FROM planes p GROUP BY p.seats ORDER BY n DESC LIMIT 10",
+    ),
+    (
+        "SELECT «tailnum» FROM planes LIMIT 10",
+        "rows_released",
+        "aggregate with COUNT",
+        "SELECT COUNT(*) AS n FROM planes LIMIT 10",
+    ),
+    (
+        "SELECT «MEDIAN(city)» AS m FROM customers",
+        "type_mismatch",
+        "LEAST(GREATEST(x::INT, low), high)",
+        "SELECT MEDIAN(LEAST(GREATEST(city::INT, 0), 9)) AS m FROM customers",
+    ),
+    (
+        "SELECT «MIN(city)» AS m FROM customers",
+        "type_mismatch",
+        "LEAST(GREATEST(x::DATE, low), high) for dates",
+        "SELECT MIN(LEAST(GREATEST(city::DATE, '2024-01-01'), '2024-12-31')) AS m FROM customers",
+    ),
+    (
+        "SELECT «SUM(city)» AS s FROM customers",
+        "type_mismatch",
+        "LEAST(GREATEST(x::INT, low), high)",
+        "SELECT SUM(LEAST(GREATEST(city::INT, 0), 9)) AS s FROM customers",
+    ),
+    (f"{COUNT} WHERE age = («1», 2)", "unsupported_expression", "x IN {{ values |", f"{COUNT} WHERE age IN (1, 2)"),
+    (
+        f"{COUNT} WHERE «TO_CHAR(age, '999')» = '1'",
+        "function_form",
+        "TO_CHAR(ROUND(x, 2))",
+        f"{COUNT} WHERE TO_CHAR(ROUND(age, 2)) = '1'",
+    ),
     (
         "SELECT COUNT(*) AS n FROM customers, «TABLE(GENERATOR(ROWCOUNT => 3))» f",
         "unsupported_source",
@@ -244,6 +288,59 @@ def test_a_refusal_of_a_template_says_where_and_what_instead(
     said = refusal.value
     assert (said.rule, said.line) == (rule, line)
     assert said.cure
+
+
+def test_a_list_that_stands_for_one_value_is_told_the_filter_that_makes_it_a_list() -> None:
+    context = CompileContext(reader="shop", settings=OFF)
+    text = f"{COUNT} WHERE age = {{{{ ages }}}}"
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled(render(Template(name="t", text=text), {"ages": (1, 2)}, context).sql)
+    assert "IN {{ values | inclause }}" in refusal.value.cure
+    cured = f"{COUNT} WHERE age IN {{{{ ages | inclause }}}}"
+    assert compiled(render(Template(name="t", text=cured), {"ages": (1, 2)}, context).sql).measurements
+
+
+def test_brackets_in_cube_are_named_only_where_there_is_a_cube() -> None:
+    for sql, named in (
+        ("SELECT FROM WHERE", False),
+        ("SELECT city, COUNT(*) AS n FROM customers GROUP BY CUBE(city, age > 1)", True),
+        ("SELECT city, COUNT(*) AS n FROM customers GROUP BY rollup(city, age > 1)", True),
+    ):
+        with pytest.raises(TemplateRefusedError) as refusal:
+            compiled(sql)
+        assert (refusal.value.rule, "CUBE(a, (b > 1))" in refusal.value.cure) == ("not_sql", named)
+    assert compiled("SELECT city, COUNT(*) AS n FROM customers GROUP BY CUBE(city, (age > 1))").measurements
+
+
+def test_a_sum_of_distinct_values_is_told_what_its_rewrite_leaves_out() -> None:
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled("SELECT SUM(DISTINCT age) AS s FROM customers")
+    assert "without the rarer ones" in refusal.value.cure
+    assert "no width" in refusal.value.cure
+
+
+@pytest.mark.parametrize("dialect", ["duckdb", "postgres", "bigquery", "oracle"])
+def test_identifier_in_another_dialect_is_told_how_a_table_is_named_there(dialect: str) -> None:
+    table = Template(name="t", text="SELECT COUNT(*) AS n FROM {{ source_table[0] | sqlsafe }}", dialect=dialect)
+    context = CompileContext(reader="shop", settings=OFF, source_tables=(CUSTOMERS,))
+    with pytest.raises(TemplateRefusedError) as refusal:
+        compiled("SELECT COUNT(*) AS n FROM IDENTIFIER('airline.customers')", dialect=dialect)
+    assert "{{ source_table[0] | sqlsafe }}" in refusal.value.cure
+    assert compiled(render(table, {}, context).sql, dialect=dialect).measurements
+    assert compiled("SELECT COUNT(*) AS n FROM airline.customers", dialect=dialect).measurements
+
+
+def test_the_dialects_that_are_listed_are_those_that_the_parser_knows() -> None:
+    """B-30: all but two that are no SQL; each counts."""
+    text = (ROOT / "docs" / "sql.md").read_text(encoding="utf-8")
+    listed = re.findall(r"`(\w+)`", text.partition("in any letter case: ")[2].partition(". Another")[0])
+    assert sorted([*listed, "dax", "prql"]) == sorted(d.value for d in Dialects if d.value)
+    for name in listed:
+        assert known_dialect(name.upper()) == name
+        assert compiled("SELECT COUNT(*) AS n FROM airline.customers", dialect=name).measurements
+    with pytest.raises(TemplateRefusedError) as refusal:
+        known_dialect("klingon")
+    assert "docs/sql.md" in refusal.value.cure
 
 
 def test_texts_that_cannot_be_bound_are_refused_with_a_cure() -> None:

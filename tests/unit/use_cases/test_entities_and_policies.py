@@ -199,6 +199,18 @@ def test_rows_leave_only_where_dp_is_off(text):
     assert {c["role"] for c in release["columns"]} == {"exact"}
 
 
+def test_a_dialect_that_nobody_knows_is_refused_when_the_template_is_added():
+    """B-30: and not at the first run; letter case says nothing."""
+    house, text = furnished(), "SELECT COUNT(*) AS n FROM {{ source_table[0] | sqlsafe }}"
+    given = {"cleanroom_name": "room", "template_name": "t", "template": text, "dialect": "klingon"}
+    status, answer = house.ask("airline", "provider", "add_custom_sql_template", **given)
+    assert (status, answer["error"]["rule"]) == (422, "unknown_dialect")
+    add(house, text, dialect="DuckDB")
+    shown = house("airline", "provider", "view_added_templates", cleanroom_name="room")["templates"]
+    assert [t["dialect"] for t in shown if t["template_name"] == "t"] == ["duckdb"]
+    assert ask(house)[0] == 200
+
+
 def test_a_template_is_linted_when_it_is_added():
     """B-39: line, rule and cure."""
     findings = add(furnished(), "SELECT COUNT(*) AS n,\n  cleanroom.addnoise(COUNT(*), 1, 0.5) AS m FROM a.b")[

@@ -50,7 +50,8 @@ def read_aggregate(node: exp.Expr, rows: Scope) -> Aggregate:
             f"{spelled(inner)}(DISTINCT …) of protected rows is not supported",
             rule="distinct_values",
             cure="group by the value in a subquery, and aggregate above: SELECT SUM(x) FROM (SELECT x, COUNT(DISTINCT "
-            "<entity>) AS n FROM … GROUP BY x) q WHERE n > 5",
+            "<entity>) AS n FROM … GROUP BY x) q WHERE n > 5; that takes the values that enough entities share to be "
+            "released, without the rarer ones, and its interval has no width since it does not count what is missing",
             at=node,
         )
     if isinstance(inner.this, exp.Star):
@@ -126,6 +127,14 @@ def summable(argument: Scalar, *, what: str, at: exp.Expr) -> Scalar:
             rule="type_mismatch",
             cure="average the days since a date, and add them to it: "
             "DATEADD('day', AVG(DATEDIFF('day', <date>, x))::INT, <date>); MEDIAN, MIN and MAX take dates",
+            at=at,
+        )
+    if argument.type is ColumnType.TEXT:
+        refuse(
+            f"{what} needs a number, not text",
+            rule="type_mismatch",
+            cure="cast the text, and clamp what comes of it, since a text has no bounds: "
+            "LEAST(GREATEST(x::INT, low), high)",
             at=at,
         )
     require(argument, SUMMABLE, what=what, at=at)
@@ -249,7 +258,16 @@ def _present(argument: Scalar) -> Scalar:
 def _quantile(call: CallOf, label: str) -> Aggregate:
     at = call.outer
     asked = quantile_call(call.node, call.rows, at=at)
-    argument = require(translate(asked.value, call.rows), RANKED, what=spelled(call.node), at=at)
+    argument = translate(asked.value, call.rows)
+    if argument.type is ColumnType.TEXT:
+        refuse(
+            f"{spelled(call.node)} needs a number, a date or a timestamp, not text",
+            rule="type_mismatch",
+            cure="cast the text, and clamp what comes of it, since a text has no bounds: "
+            "LEAST(GREATEST(x::INT, low), high), or LEAST(GREATEST(x::DATE, low), high) for dates",
+            at=at,
+        )
+    require(argument, RANKED, what=spelled(call.node), at=at)
     if argument.type is None:
         refuse("a quantile of NULL is nothing", rule="type_mismatch", cure="name a column", at=at)
     require_range(argument, at=at)

@@ -26,7 +26,7 @@ from cleanroom.templates.post_processing import (
     post_notes,
 )
 from cleanroom.templates.queries import Queries
-from cleanroom.templates.refusals import refuse
+from cleanroom.templates.refusals import refuse, refuse_rows
 from cleanroom.templates.relations import Relation, World
 from cleanroom.templates.release_query import release_query
 from cleanroom.templates.template import CompileContext, RenderedQuery, Template
@@ -145,13 +145,7 @@ def _plain(queries: Queries, tree: exp.Select, text: str) -> Plan:
 def _check_released(relation: Relation, tree: exp.Select) -> None:
     """Refuse a query whose answer is rows, or has nothing protected in it (B-38)."""
     if relation.world is World.OWNED:
-        refuse(
-            "the query returns protected rows; with differential privacy on, every output is an aggregate, "
-            "a group key, or computed from those",
-            rule="rows_released",
-            cure="aggregate with COUNT, SUM or AVG, and do not group by the entity column",
-            at=tree,
-        )
+        refuse_rows(tree)
     if relation.world is World.PUBLIC:
         refuse(
             "the query reads no protected table",

@@ -17,7 +17,7 @@ from cleanroom.templates.moments import (
     with_values,
 )
 from cleanroom.templates.refusals import only, refuse
-from cleanroom.templates.scalars import Scalar, cast, combine, guarded, require, within_years
+from cleanroom.templates.scalars import NUMERIC, Scalar, cast, combine, guarded, require, within_years
 
 _TOKENS = {"YYYY": "%Y", "MM": "%m", "DD": "%d", "HH24": "%H", "MI": "%M", "SS": "%S", "MON": "%b", "DY": "%a"}
 _SEPARATORS = "-/:. _"
@@ -46,6 +46,10 @@ def to_char(node: exp.Expr, translate: Translate) -> Scalar:
     operand = translate(child(node))
     if node.args.get("format") is None:
         return cast(operand, ColumnType.TEXT)
+    if operand.type in NUMERIC:
+        refuse_form(
+            "a number with a format", cure="write ROUND(x, 2) and leave the format out: TO_CHAR(ROUND(x, 2))", at=node
+        )
     made = _written_format(literal_text(node.args["format"], translate, what="the format"), at=node)
     return _written(moment(operand, at=node), made)
 

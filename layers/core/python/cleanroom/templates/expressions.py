@@ -154,5 +154,6 @@ _INSTEAD: dict[type[exp.Expr], str] = {
     exp.Distinct: "put SELECT DISTINCT into a subquery, and aggregate above it",
     exp.Dot: _FIELD,
     exp.JSONExtract: _FIELD,
-    exp.Tuple: "compare the columns one by one, with AND; after DISTINCT write them without brackets",
+    exp.Tuple: "for one of a list of values write x IN {{ values | inclause }}; compare columns one by one, with AND; "
+    "after DISTINCT write them without brackets",
 }

@@ -44,8 +44,9 @@ def item_of(node: exp.Expr, *, resolve: Resolve, subquery: Subquery, alias: Alia
     refuse(
         "FROM may name linked tables, CTEs and subqueries only",
         rule="unsupported_source",
-        cure="name a linked table by owner.name, or with IDENTIFIER in the dialect snowflake; what a function would "
-        "give, its owner links as a table",
+        cure="name a linked table by owner.name or {{ source_table[0] | sqlsafe }}, or with "
+        "IDENTIFIER({{ source_table[0] }}) in the dialect snowflake; what a function would give, its owner links as "
+        "a table",
         at=node,
     )
 

@@ -69,6 +69,7 @@ def _parts(node: exp.Table) -> list[str]:
     refuse(
         "FROM may name linked tables, CTEs and subqueries only",
         rule="unsupported_source",
-        cure="name a linked table by owner.name, or with IDENTIFIER in the dialect snowflake",
+        cure="name a linked table by owner.name or {{ source_table[0] | sqlsafe }}, or with "
+        "IDENTIFIER({{ source_table[0] }}) in the dialect snowflake",
         at=node,
     )

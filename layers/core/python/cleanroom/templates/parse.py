@@ -21,6 +21,7 @@ MAX_DEPTH = 100
 MAX_NODES = 20_000
 _NUMBER = re.compile(r"[0-9]{0,400}(\.[0-9]{0,400})?([eE][+-]?[0-9]{1,3})?")
 """What can be made an exact number at once: exponents are written out by it, and 1e-9999999 takes half a minute."""
+_GROUPS = re.compile(r"\b(CUBE|ROLLUP)\b", re.IGNORECASE)
 
 
 def parse(sql: str, *, dialect: str) -> exp.Select:
@@ -53,7 +54,7 @@ def parse(sql: str, *, dialect: str) -> exp.Select:
             cure="write ON or USING right behind each JOIN, or CROSS JOIN",
         )
     except PARSER_FAILURES as error:
-        _not_sql(dialect, error)
+        _not_sql(dialect, error, text=sql)
     tree = _select_of(statements[0]) if len(statements) == 1 else None
     if tree is None:
         refuse(
@@ -99,18 +100,27 @@ def canonical_text(tree: exp.Expr, *, dialect: str) -> str:
     try:
         return tree.sql(dialect=dialect, comments=False)
     except PARSER_FAILURES as error:
-        _not_sql(dialect, error)
+        _not_sql(dialect, error, text="")
 
 
-def _not_sql(dialect: str, error: Exception) -> NoReturn:
+def _not_sql(dialect: str, error: Exception, *, text: str) -> NoReturn:
     line = column = None
     if isinstance(error, ParseError) and error.errors:
         line, column = error.errors[0].get("line"), error.errors[0].get("col")
+    where = f" (line {line}, column {column})" if line else ""
+    if _GROUPS.search(text):
+        raise TemplateRefusedError(
+            f"the rendered text with CUBE or ROLLUP is not SQL that can be read{where}",
+            rule="not_sql",
+            cure=f"check the text against the {dialect} dialect; in CUBE and ROLLUP a condition wants brackets: "
+            "CUBE(a, (b > 1))",
+            line=line,
+            column=column,
+        ) from None
     raise TemplateRefusedError(
-        "the rendered text is not SQL that can be read" + (f" (line {line}, column {column})" if line else ""),
+        f"the rendered text is not SQL that can be read{where}",
         rule="not_sql",
-        cure=f"check the text against the {dialect} dialect; in CUBE and ROLLUP a condition wants brackets: "
-        "CUBE(a, (b > 1))",
+        cure=f"check the text at that place against the {dialect} dialect",
         line=line,
         column=column,
     ) from None

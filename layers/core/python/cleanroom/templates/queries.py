@@ -25,7 +25,7 @@ from cleanroom.templates.other_rows import grouped_keys, refuse_without_selectio
 from cleanroom.templates.plain import PlainPlan, plain_plan
 from cleanroom.templates.plain_grouping import aggregated, grouped
 from cleanroom.templates.projections import projected, row_windows
-from cleanroom.templates.refusals import only, refuse
+from cleanroom.templates.refusals import only, refuse, refuse_rows
 from cleanroom.templates.relations import Relation, World
 from cleanroom.templates.selects import Rows, Star, Wanted, rows_of, wanted_of
 from cleanroom.templates.set_operations import rows_kept
@@ -94,7 +94,8 @@ class Queries:
             TemplateRefusedError: any rule.
         """
         self._mentioned = frozenset(i.name.lower() for i in node.find_all(exp.Identifier))
-        return self._finished(*self._read(node, {}, star=Star(over_tables=False)))
+        rows, wanted, ctes = self._read(node, {}, star=Star(over_tables=False))
+        return self._finished(rows, wanted, ctes, outermost=True)
 
     def relation(self, node: exp.Expr, ctes: Mapping[str, _Cte], *, whole: bool = False) -> Relation:
         """Return what a SELECT in FROM or in a CTE gives.
@@ -120,9 +121,23 @@ class Queries:
         star = Star(over_tables=True, names=None if by_place else self._mentioned)
         return self._finished(*self._read(node, ctes, star=star), arrays=not whole)
 
-    def _finished(self, rows: Rows, wanted: Wanted, ctes: Mapping[str, _Cte], *, arrays: bool = False) -> Relation:
-        """Return what a SELECT gives that is no correlated subquery; with `arrays`, its list may hold some."""
+    def _finished(
+        self,
+        rows: Rows,
+        wanted: Wanted,
+        ctes: Mapping[str, _Cte],
+        *,
+        arrays: bool = False,
+        outermost: bool = False,
+    ) -> Relation:
+        """Return what a SELECT gives that is no correlated subquery; with `arrays`, its list may hold some.
+
+        The outermost says that it returns rows before it says that a LIMIT of them is refused.
+        """
+        limited = outermost and (wanted.limit is not None or wanted.offset is not None)
         if not wanted.grouped:
+            if limited and rows.world is World.OWNED:
+                refuse_rows(wanted.node)
             return projected(rows, wanted, differential=self._differential, arrays=arrays)
         asked, other = grouped_keys(wanted.keys)
         keys = group_keys(asked, rows.scope)
@@ -143,6 +158,8 @@ class Queries:
             return relation
         if other is not None:
             refuse_without_selection(other, public=False)
+        if limited and rows.world is World.OWNED and holds_entity(k for _, k in keys):
+            refuse_rows(wanted.node)
         return aggregated(rows, wanted, keys, alias=self.alias, inner=self._reading(ctes))
 
     def _union(self, node: exp.SetOperation, ctes: Mapping[str, _Cte]) -> Relation:

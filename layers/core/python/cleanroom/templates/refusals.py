@@ -67,6 +67,21 @@ def refuse(sentence: str, *, rule: str, cure: str, at: exp.Expr | None = None) -
     raise TemplateRefusedError(sentence, rule=rule, cure=cure, line=line, column=column)
 
 
+def refuse_rows(at: exp.Expr) -> NoReturn:
+    """Refuse a query whose answer is protected rows, or a row for each entity.
+
+    Raises:
+        TemplateRefusedError: rule `rows_released`.
+    """
+    refuse(
+        "the query returns protected rows; with differential privacy on, every output is an aggregate, "
+        "a group key, or computed from those",
+        rule="rows_released",
+        cure="aggregate with COUNT, SUM or AVG, and do not group by the entity column",
+        at=at,
+    )
+
+
 def refuse_missing_bounds(sentence: str, *, rule: str, cure: str, at: exp.Expr | None = None) -> NoReturn:
     """Raise the refusal for a bound that the owner has not declared.
 

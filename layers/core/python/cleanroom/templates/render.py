@@ -73,7 +73,7 @@ def render(template: Template, arguments: Mapping[str, Argument], context: Compi
             the template's.
         PolicyViolationError: a policy filter refuses a column.
     """
-    dialect = _known_dialect(template.dialect)
+    dialect = known_dialect(template.dialect)
     parsed = parse(template.text)
     values = _checked_arguments(arguments, known=parsed.arguments)
     if any(_MARK in text.lower() for text in (template.text, *_texts(values))):
@@ -106,14 +106,21 @@ def template_arguments(text: str) -> tuple[str, ...]:
     return parse(text).arguments
 
 
-def _known_dialect(name: str) -> str:
+def known_dialect(name: str) -> str:
+    """Return a dialect's name as the parser writes it: letter case says nothing.
+
+    Raises:
+        TemplateRefusedError: rule `unknown_dialect`.
+    """
     try:
-        Dialect.get_or_raise(name)
+        Dialect.get_or_raise(name.lower())
     except ValueError:
         raise refused(
-            "the template's dialect is unknown", rule="unknown_dialect", cure="use snowflake, duckdb or postgres"
+            "the template's dialect is unknown",
+            rule="unknown_dialect",
+            cure="use snowflake, duckdb, postgres or another dialect of the list at the top of docs/sql.md",
         ) from None
-    return name
+    return name.lower()
 
 
 # --- what a template sees ---------------------------------------------------------------------------------------------

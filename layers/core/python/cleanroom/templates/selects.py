@@ -329,6 +329,14 @@ def _expanded(entry: exp.Expr, rows: Rows, *, star: Star) -> list[tuple[str, exp
     Arrays are columns only where what is named above is all that counts. A column that USING merged stands there once.
     Where only some names can be asked for above, only those stand there, so that a table's other columns are not read.
     """
+    if rows.world is World.OWNED and not star.over_tables:
+        refuse(
+            "SELECT * over protected tables asks for their rows, and a template releases aggregates alone",
+            rule="star",
+            cure="aggregate, as in SELECT COUNT(*) AS n, and do not group by the entity column; a CTE or subquery may "
+            "say * under a SELECT that aggregates",
+            at=entry,
+        )
     if rows.world is not World.RELEASED and not star.over_tables:
         refuse(
             "SELECT * over tables is not supported here: what a template releases does not grow with a table",

@@ -12,7 +12,7 @@ from cleanroom.rooms.approved import Template
 from cleanroom.rooms.names import check_template_name
 from cleanroom.rooms.rooms import AddedTemplate
 from cleanroom.templates.lint import lint
-from cleanroom.templates.render import template_arguments
+from cleanroom.templates.render import known_dialect, template_arguments
 from cleanroom.use_cases.access import room_of_consumer, room_of_member, room_of_provider
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def add_custom_sql_template(arguments: AddCustomSqlTemplate, party: str, service
         name=arguments.template_name,
         text=arguments.template,
         sensitivity=exact_fraction(arguments.sensitivity),
-        dialect=arguments.dialect,
+        dialect=known_dialect(arguments.dialect),
     )
     findings = lint(template.text, dialect=template.dialect)
     now = services.clock.now()
