@@ -173,7 +173,7 @@ _POINTS = (
         "the first rows of a table",
         "SELECT TOP 12 age FROM customers",
         {"parse/top_k.sql": "1-2"},
-        rule="limit_on_protected",
+        rule="rows_released",
         why="rows leave, and which ones depends on all entities",
         rewrite="SELECT TOP 12 age, COUNT(*) AS n FROM customers GROUP BY age ORDER BY n DESC",
     ),

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlglot.dialects.dialect import Dialects
 
-from cleanroom.errors import TemplateRefusedError
+from cleanroom.errors import MissingBoundsError, TemplateRefusedError
 from cleanroom.rooms.approved import Template
+from cleanroom.rooms.tables import TablePolicy
 from cleanroom.templates.literals import literal, string_literal
 from cleanroom.templates.render import known_dialect, render
 from cleanroom.templates.template import CompileContext
 from docs.generate import rules
-from tests.unit.templates.compiling import CUSTOMERS, OFF, compiled
+from tests.unit.templates.compiling import BARE, CUSTOMERS, FLIGHTS, OFF, SEGMENTS, compiled
 
 ROOT = Path(__file__).resolve().parents[3]
 COUNT = "SELECT COUNT(*) AS n FROM customers"
@@ -288,6 +290,34 @@ def test_a_refusal_of_a_template_says_where_and_what_instead(
     said = refusal.value
     assert (said.rule, said.line) == (rule, line)
     assert said.cure
+
+
+@pytest.mark.parametrize(
+    ("value", "named", "rewrite"),
+    [
+        ("age * x", "for x with", "age * LEAST(GREATEST(x, 0), 9)"),
+        ("x + miles * weight", "for x and weight with", "LEAST(GREATEST(x, 0), 9) + LEAST(GREATEST(weight, 0), 9)"),
+        ("CASE WHEN weight > 1 AND city = 'X' THEN x END", "for x with", "LEAST(GREATEST(x, 0), 9)"),
+        ("age / (age - 3)", "with the whole for x", "LEAST(GREATEST(age / (age - 3), 0), 9)"),
+        ("city::INT", "with the whole for x", "LEAST(GREATEST(city::INT, 0), 9)"),
+    ],
+)
+@pytest.mark.parametrize(
+    "call", ["SUM({})", "STDDEV({})", "MEDIAN({})", "CORR({}, age)", "cleanroom.addnoise(SUM({}), 1, 0.5)"]
+)
+def test_a_missing_range_names_the_columns_that_lack_bounds(call: str, value: str, named: str, rewrite: str) -> None:
+    """A name of a column is schema and no data."""
+    read = (
+        "FROM customers c JOIN bare b ON c.hashed_email = b.email JOIN segments s ON s.email = b.email "
+        "JOIN flights f ON f.email = b.email"
+    )
+    declared = replace(BARE, policy=TablePolicy(max_rows=1, max_groups=1))
+    tables = (CUSTOMERS, FLIGHTS, SEGMENTS, declared)
+    with pytest.raises(MissingBoundsError) as refusal:
+        compiled(f"SELECT {call.format(value)} AS s {read}", tables=tables)
+    assert refusal.value.rule == "missing_range"
+    assert named in refusal.value.cure
+    assert compiled(f"SELECT {call.format(rewrite)} AS s {read}", tables=tables).measurements
 
 
 def test_a_list_that_stands_for_one_value_is_told_the_filter_that_makes_it_a_list() -> None:

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 from sqlglot import exp
 
+from cleanroom.errors import TemplateRefusedError
 from cleanroom.rooms.tables import ColumnType
 from cleanroom.templates.aggregates import (
     PAIRED,
@@ -70,7 +71,7 @@ def read_aggregate(node: exp.Expr, rows: Scope) -> Aggregate:
     if type(inner) in SPREADS:
         only(inner, {"this"})
         argument = call.kept(summable(translate(inner.this, rows), what=spelled(inner), at=node))
-        require_range(argument, at=node)
+        require_range(argument, at=node, lacking=without_bounds(inner, rows))
         return Aggregate(function=SPREADS[type(inner)], argument=argument, label=label)
     if type(inner) in PAIRED:
         return _paired(call, label)
@@ -80,6 +81,24 @@ def read_aggregate(node: exp.Expr, rows: Scope) -> Aggregate:
     if isinstance(inner, QUANTILES):
         return _quantile(call, label)
     refuse_aggregate(inner, at=node)
+
+
+def without_bounds(node: exp.Expr, rows: Scope) -> tuple[str, ...]:
+    """Return the columns in an aggregate's values, as it names them, that could have bounds and have none.
+
+    What only decides which rows count (a condition, a FILTER) is no value; a text has no bounds.
+    """
+    found: dict[str, None] = {}
+    for part in node.walk(prune=lambda n: isinstance(n, exp.Predicate | exp.Connector | exp.Where | exp.Query)):
+        if not isinstance(part, exp.Column) or isinstance(part.this, exp.Star):
+            continue
+        try:
+            scalar = rows.column(part)
+        except TemplateRefusedError:  # a word that a function takes for something else, such as a unit
+            continue
+        if scalar.type in RANKED and (scalar.span.lo is None or scalar.span.hi is None):
+            found[part.name] = None
+    return tuple(found)
 
 
 class CallOf:
@@ -244,7 +263,7 @@ def _paired(call: CallOf, label: str) -> Aggregate:
     only(node, {"this", "expression", "null_on_zero_variance"})
     x, y = (summable(translate(n, call.rows), what=spelled(node), at=at) for n in (node.this, node.expression))
     for argument in (x, y):
-        require_range(argument, at=at)
+        require_range(argument, at=at, lacking=without_bounds(node, call.rows))
     first, second = (call.kept(filtered(one, _present(other))) for one, other in ((x, y), (y, x)))
     return Aggregate(function=PAIRED[type(node)], argument=first, second=second, label=label)
 
@@ -270,7 +289,7 @@ def _quantile(call: CallOf, label: str) -> Aggregate:
     require(argument, RANKED, what=spelled(call.node), at=at)
     if argument.type is None:
         refuse("a quantile of NULL is nothing", rule="type_mismatch", cure="name a column", at=at)
-    require_range(argument, at=at)
+    require_range(argument, at=at, lacking=without_bounds(call.node, call.rows))
     end = asked.end or {0: AggregateFunction.MIN, 1: AggregateFunction.MAX}.get(int(asked.fraction))
     if asked.fraction not in (0, 1) or end is None:
         end = AggregateFunction.QUANTILE

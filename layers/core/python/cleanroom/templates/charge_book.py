@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from cleanroom.privacy.accounting import price_of
 from cleanroom.templates.addnoise import AddNoise, is_addnoise, read_addnoise
-from cleanroom.templates.aggregate_calls import read_aggregate
+from cleanroom.templates.aggregate_calls import read_aggregate, without_bounds
 from cleanroom.templates.aggregates import Aggregate, AggregateFunction, is_aggregate
 from cleanroom.templates.bounding import HARD_LIMIT
 from cleanroom.templates.draft import ContributionBounds
@@ -95,6 +95,7 @@ class Book:
                     delta=charges.delta if charges.gaussian else Fraction(0),
                     pool=_SETTINGS_POOL,
                     at=node,
+                    lacking=without_bounds(node, self._rows),
                 ),
             )
             return
@@ -131,6 +132,7 @@ class Book:
                 delta=call.delta / len(inside_call) if call.gaussian else Fraction(0),
                 pool=pool,
                 at=node,
+                lacking=without_bounds(node, self._rows),
             )
             self._ask(pool, request)
 

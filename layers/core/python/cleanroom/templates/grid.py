@@ -6,6 +6,7 @@ Every row becomes one small integer, clamped after it was made, so that whatever
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor
@@ -50,7 +51,7 @@ class Grid:
         return max(abs(self.lowest), abs(self.highest), 1)
 
 
-def grid_of(argument: Scalar, *, centred: bool, at: exp.Expr) -> Grid:
+def grid_of(argument: Scalar, *, centred: bool, at: exp.Expr, lacking: Collection[str] = ()) -> Grid:
     """Return the grid for an expression's declared range.
 
     The granularity is the largest power of two <= width / 2^20, the width being hi - lo, or max(|lo|, |hi|) where the
@@ -60,7 +61,7 @@ def grid_of(argument: Scalar, *, centred: bool, at: exp.Expr) -> Grid:
         MissingBoundsError: no range is declared, nor follows from declared ones.
         TemplateRefusedError: rule `range_too_large`.
     """
-    lo, hi = require_range(argument, at=at)
+    lo, hi = require_range(argument, at=at, lacking=lacking)
     if lo > hi:
         lo, hi = hi, lo
     if lo == hi:
@@ -83,24 +84,37 @@ def grid_of(argument: Scalar, *, centred: bool, at: exp.Expr) -> Grid:
     )
 
 
-def require_range(argument: Scalar, *, at: exp.Expr) -> tuple[Fraction, Fraction]:
+def require_range(argument: Scalar, *, at: exp.Expr, lacking: Collection[str] = ()) -> tuple[Fraction, Fraction]:
     """Return the declared range of an expression.
+
+    Args:
+        argument: the expression.
+        at: where it is asked for.
+        lacking: names of the columns in it that could have bounds and have none, which the refusal names.
 
     Raises:
         MissingBoundsError: no range is declared, nor follows from declared ones.
     """
     lo, hi = argument.span.lo, argument.span.hi
-    if lo is None or hi is None:
-        columns = {c.name for c in at.find_all(exp.Column)}
-        column = columns.pop() if len(columns) == 1 else None
+    if lo is not None and hi is not None:
+        return lo, hi
+    if not lacking:
         refuse_missing_bounds(
-            "a sum, an average or a quantile needs a declared range of its values",
+            "a sum, an average or a quantile needs a range of its values, and the bounds of its columns give it none",
             rule="missing_range",
-            cure=f"the owner declares bounds for {column or 'the column'} with link_datasets, "
-            f"or the template writes LEAST(GREATEST({column or 'x'}, low), high)",
+            cure="write LEAST(GREATEST(x, low), high) with the whole for x: no bounds that an owner declares with "
+            "link_datasets would be enough",
             at=at,
         )
-    return lo, hi
+    first, *others = lacking
+    refuse_missing_bounds(
+        "a sum, an average or a quantile needs a declared range of its values",
+        rule="missing_range",
+        cure=f"the owner declares bounds for {' and '.join([first, *others])} with link_datasets, "
+        f"or the template writes LEAST(GREATEST({first}, low), high)"
+        + (", and the same for each of them" if others else ""),
+        at=at,
+    )
 
 
 def _power_of_two_at_most(value: Fraction) -> Fraction:

@@ -31,6 +31,7 @@ class Request:
         delta: paid for it, if Gaussian.
         pool: aggregates of different pools share nothing (each call of addnoise is one).
         at: in the template.
+        lacking: the columns in it without bounds, for a refusal.
     """
 
     aggregate: Aggregate
@@ -39,6 +40,7 @@ class Request:
     delta: Fraction
     pool: str
     at: exp.Expr
+    lacking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,13 +168,19 @@ def _heaviest(grid: Grid | None) -> int:
 
 def _place(part: Part, family: list[Request]) -> exp.Expr:
     """Return where in the template a part is asked for."""
-    return next(r.at for r in family if part.key in {p.key for p in parts_of(r.aggregate)})
+    return _asking(part, family).at
+
+
+def _asking(part: Part, family: list[Request]) -> Request:
+    return next(r for r in family if part.key in {p.key for p in parts_of(r.aggregate)})
 
 
 def _grid(part: Part, family: list[Request], measured: set[PartKey]) -> Grid | None:
     if part.kind is not PartKind.SUM or part.argument is None:
         return None
-    return grid_of(part.argument, centred=count_part(part).key in measured, at=_place(part, family))
+    asking = _asking(part, family)
+    centred = count_part(part).key in measured
+    return grid_of(part.argument, centred=centred, at=asking.at, lacking=asking.lacking)
 
 
 def _coefficients(family: list[Request], grids: dict[PartKey, Grid | None]) -> dict[PartKey, float]:
