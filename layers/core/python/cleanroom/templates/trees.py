@@ -32,6 +32,9 @@ def _template(text: str) -> exp.Expr:
     tree: exp.Expr = sqlglot.parse_one(text, read="duckdb")
     # The parser wraps an operator before a placeholder (`-:a`, `NOT :a`) as if the colon could begin an alias.
     result: exp.Expr = tree.transform(lambda n: n.this if isinstance(n, exp.Alias) and not n.alias else n)
+    for node in result.walk():
+        if node.meta_get("line") is not None:  # places in a text of ours say nothing, and are copied with each node
+            node.meta.clear()
     return result
 
 
