@@ -6,7 +6,9 @@ Passes, in order: parse -> queries (names, ownership, expressions, measurements)
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 
 from sqlglot import exp
 
@@ -32,6 +34,8 @@ from cleanroom.templates.release_query import release_query
 from cleanroom.templates.template import CompileContext, RenderedQuery, Template
 from cleanroom.templates.trees import TooMuchWorkError, limited_work
 
+OBJECTS_BETWEEN_COLLECTIONS = 50_000
+
 
 def compile_query(rendered: RenderedQuery, *, template: Template, context: CompileContext) -> Plan:
     """Return the plan of a rendered query.
@@ -50,7 +54,7 @@ def compile_query(rendered: RenderedQuery, *, template: Template, context: Compi
         TableNotLinkedError: the query names a table that is not linked.
     """
     try:
-        with limited_work():
+        with limited_work(), _collecting_seldom():
             return _compiled(rendered, template=template, context=context)
     except TooMuchWorkError:
         refuse(
@@ -61,6 +65,20 @@ def compile_query(rendered: RenderedQuery, *, template: Template, context: Compi
     except RecursionError:
         pass  # refused below, outside: an exception in flight would carry a deep traceback along
     refuse("the query is nested too deeply", rule="too_large", cure="make the query smaller")
+
+
+@contextmanager
+def _collecting_seldom() -> Iterator[None]:
+    """Look for garbage seldom: trees are many objects in circles, and looking was up to half of the time.
+
+    Should two queries be compiled at once, it may stay so afterwards, which does no harm.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(max(before[0], OBJECTS_BETWEEN_COLLECTIONS), *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _compiled(rendered: RenderedQuery, *, template: Template, context: CompileContext) -> Plan:
