@@ -19,7 +19,7 @@ from cleanroom.templates.trees import column, fragment, integer, named
 MOST_COMBINATIONS = 1_000_000
 
 MOST_LISTED = 20_000
-"""Values of all keys' lists together: each is written out in the query, more than once (`trees.MOST_WRITTEN`)."""
+"""Values of all keys' lists together: each is written out in the query, more than once (`trees.MOST_WORK`)."""
 
 STANDARD_DOUBLE = "CASE WHEN :a = 0e0 THEN 0e0 WHEN ISNAN(:a) THEN CAST('nan' AS DOUBLE) ELSE :a END"
 """A key that is the same to the bit for 0 and -0, and for all NaN: the engine would show whichever row came first."""
